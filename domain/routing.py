@@ -1,0 +1,526 @@
+"""Which channel an order goes to, and why not the others.
+
+`decide` is pure: the facts of an order, the table of what a tenant has, the health of the channels, the time and a draw
+give a `Decision` in which every candidate has its numbers or the reason for which it was eliminated. The order of the
+steps is: what the contract binds, amount, what was tried, windows, breaker, rules; then the expected value
+`success rate x (margin - fee / amount)` ranks what is left.
+
+A probe of a half-open channel and an exploration are drawn; everything else is fixed by the order and the table, so
+that the stored propensities are exact.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from domain.health import Health, HealthSnapshot
+from domain.money import Money, decimal_text, share_bps
+from domain.rules import ChannelFacts, CompiledRules, Verdict, compile_rules
+
+# Explorations and probes cost a payer's patience when they fail, so they use small orders: 500.00 and 100.00.
+EXPLORE_AMOUNT_MAX_MINOR = 50_000
+PROBE_AMOUNT_MAX_MINOR = 10_000
+# A half-open channel that saw no small order for so long is tried with any order, lest it never comes back.
+PROBE_SMALL_WAIT_MS = 3_000
+# Expected values that differ by less than 0.2 % are the same: estimates are not better than that.
+NOISE_BAND_BPS = 20
+# A channel of which nobody has heard is expected to be like most.
+PRIOR_SUCCESS_RATE = 0.95
+# Remembered static plans; one is about 1 kB. Beyond that the memory starts anew.
+PLANS_MAX = 2_048
+
+
+class Account(NamedTuple):
+    """A tenant's contract on a channel. Empty `terminals`, `products` and `partner_only` mean all; cap 0 means none."""
+
+    account_id: str
+    channel_id: str
+    tenant_id: str
+    merchant_no: str
+    methods: frozenset[str]
+    terminals: frozenset[str] = frozenset()
+    products: frozenset[str] = frozenset()
+    partner_only: frozenset[str] = frozenset()
+    fee_bps: int = 0
+    fee_flat_minor: int = 0
+    fee_cap_minor: int = 0
+    min_amount_minor: int = 1
+    max_amount_minor: int = 10**12
+    currency_code: str = "CNY"
+    refund_window_days: int = 365
+
+
+class OrderFacts(NamedTuple):
+    """What routing may know of an order. `method` "" leaves the method to us."""
+
+    tenant_id: str
+    order_no: str
+    product_code: str
+    amount_minor: int
+    currency_code: str
+    method: str = ""
+    terminal: str = ""
+    source: str = ""
+    payer_ref: str = ""
+
+
+class Window(NamedTuple):
+    """A span in which a channel must not be offered, from `start_ms` on and up to, not at, `end_ms`."""
+
+    window_id: str
+    channel_id: str
+    start_ms: int
+    end_ms: int
+    reason: str
+
+
+class Approach(StrEnum):
+    """How a decision was made."""
+
+    SCORE = "SCORE"
+    RULE = "RULE"  # rules changed who came first
+    FORCED = "FORCED"  # a FORCE rule named it
+    EXPLORE = "EXPLORE"  # to learn about another channel, or whether one has healed
+    FALLBACK = "FALLBACK"  # all were ill: the best of the bad
+    FAIL_OVER = "FAIL_OVER"  # channels that came first refused before accepting anything
+
+
+class Elimination(StrEnum):
+    """Why a candidate could not be chosen."""
+
+    METHOD_UNSUPPORTED = "METHOD_UNSUPPORTED"
+    TERMINAL_UNSUPPORTED = "TERMINAL_UNSUPPORTED"
+    PRODUCT_NOT_BOUND = "PRODUCT_NOT_BOUND"
+    CHANNEL_NOT_ALLOWED_FOR_SOURCE = "CHANNEL_NOT_ALLOWED_FOR_SOURCE"
+    CURRENCY_UNSUPPORTED = "CURRENCY_UNSUPPORTED"
+    AMOUNT_OUT_OF_RANGE = "AMOUNT_OUT_OF_RANGE"
+    ALREADY_TRIED = "ALREADY_TRIED"
+    CHANNEL_HELD = "CHANNEL_HELD"  # we hold it back ourselves: its mailbox is full
+    MAINTENANCE_WINDOW = "MAINTENANCE_WINDOW"
+    CIRCUIT_OPEN = "CIRCUIT_OPEN"
+    FORCED_OPEN = "FORCED_OPEN"
+    HALF_OPEN_BUDGET = "HALF_OPEN_BUDGET"
+    RAMP = "RAMP"
+    RULE_DENIED = "RULE_DENIED"
+
+
+class Candidate(NamedTuple):
+    """One account in a decision. `eliminated_by` is "" when it could be chosen; `note` and `since_ms` are for people.
+
+    `expected_value_minor` is in minor units (an estimate, hence a float); `propensity` is the probability over the draw
+    with which it would be chosen for this order.
+    """
+
+    channel_id: str
+    account_id: str
+    eliminated_by: str = ""
+    rule_id: str = ""
+    success_rate: float = 0.0
+    score: float = 0.0
+    fee_minor: int = 0
+    expected_value_minor: float = 0.0
+    state: str = ""
+    propensity: float = 0.0
+    sample_count: int = 0
+    note: str = ""
+    since_ms: int = 0
+
+
+class Decision(NamedTuple):
+    """What was decided. `chosen` is `candidates[chosen_index]`'s account, or None and -1 when there is no route.
+
+    `snapshot_age_ms` is the age of the oldest snapshot used, -1 when there was none; `failed_rules` could not be
+    evaluated and changed nothing.
+    """
+
+    chosen: Account | None
+    chosen_index: int
+    approach: Approach
+    candidates: tuple[Candidate, ...]
+    snapshot_version: int
+    snapshot_age_ms: int
+    config_version: int
+    failed_rules: tuple[str, ...] = ()
+    currency_code: str = "CNY"
+
+
+class _Planned(NamedTuple):
+    account: Account
+    eliminated_by: str  # by what binds it, whatever the amount and the time
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """What decisions rest on: one version of the configuration.
+
+    `margin_bps` is what an order is worth to the insurer, in ten-thousandths of its amount: 10,000 makes success weigh
+    most, 500 makes fees weigh. `explore_share` is the share of small orders sent to another healthy channel.
+    """
+
+    accounts: tuple[Account, ...]
+    rules: CompiledRules = field(default_factory=lambda: compile_rules(()))
+    windows: tuple[Window, ...] = ()
+    margin_bps: int = 10_000
+    explore_share: float = 0.0
+    explore_amount_max_minor: int = EXPLORE_AMOUNT_MAX_MINOR
+    probe_amount_max_minor: int = PROBE_AMOUNT_MAX_MINOR
+    noise_band_bps: int = NOISE_BAND_BPS
+    prior_success_rate: float = PRIOR_SUCCESS_RATE
+    config_version: int = 0
+    _plans: dict[tuple[str, ...], tuple[_Planned, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel without the remembered plans."""
+        names = [name for name in self.__dataclass_fields__ if name != "_plans"]
+        return RoutingTable, tuple(getattr(self, name) for name in names)
+
+    def plan(self, facts: OrderFacts) -> tuple[_Planned, ...]:
+        """Return the tenant's accounts with what eliminates them for every order of this kind; remembered."""
+        key = (facts.tenant_id, facts.product_code, facts.currency_code, facts.method, facts.terminal, facts.source)
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= PLANS_MAX:
+                self._plans.clear()
+            mine = (account for account in self.accounts if account.tenant_id == facts.tenant_id)
+            plan = tuple(_Planned(account, _unbound(account, facts), self._windows_of(account)) for account in mine)
+            self._plans[key] = plan
+        return plan
+
+    def _windows_of(self, account: Account) -> tuple[Window, ...]:
+        return tuple(window for window in self.windows if window.channel_id == account.channel_id)
+
+
+def fee_minor(account: Account, amount_minor: int) -> int:
+    """Return what a channel takes for an order, in minor units."""
+    fee = share_bps(amount_minor, account.fee_bps) + account.fee_flat_minor
+    return min(fee, account.fee_cap_minor) if account.fee_cap_minor else fee
+
+
+def _unbound(account: Account, facts: OrderFacts) -> str:
+    if account.partner_only and facts.source not in account.partner_only:
+        return Elimination.CHANNEL_NOT_ALLOWED_FOR_SOURCE
+    if account.products and facts.product_code not in account.products:
+        return Elimination.PRODUCT_NOT_BOUND
+    if facts.method and facts.method not in account.methods:
+        return Elimination.METHOD_UNSUPPORTED
+    if facts.terminal and account.terminals and facts.terminal not in account.terminals:
+        return Elimination.TERMINAL_UNSUPPORTED
+    return Elimination.CURRENCY_UNSUPPORTED if account.currency_code != facts.currency_code else ""
+
+
+def decide(
+    facts: OrderFacts,
+    table: RoutingTable,
+    snapshots: Mapping[str, HealthSnapshot],
+    *,
+    now_ms: int,
+    draw: float,
+    exclude: frozenset[str] = frozenset(),
+    held: frozenset[str] = frozenset(),
+) -> Decision:
+    """Choose an account for an order.
+
+    `snapshots` is by channel id and may lack some; `draw` in [0, 1) decides probes and explorations. `exclude` names
+    the channels that this payment tried already, `held` those that we hold back ourselves.
+    """
+    plan = table.plan(facts)
+    candidates = [_judge(item, facts, table, snapshots, now_ms, exclude, held) for item in plan]
+    plain = [candidate.expected_value_minor for candidate in candidates]
+    verdict = _rule(candidates, facts, table.rules) if table.rules.rules else None
+    probing = {} if exclude else snapshots  # a payer who was refused once gets the surest channel
+    shares, approach = _choose(candidates, facts, table, verdict, plain, probing)
+    index = _drawn(shares, draw)
+    for place, share in shares:
+        candidates[place] = candidates[place]._replace(propensity=share)
+    if exclude and index >= 0:
+        approach = Approach.FAIL_OVER
+    elif len(shares) > 1 and index != shares[-1][0]:
+        approach = Approach.EXPLORE
+    used = [snapshots[item.account.channel_id] for item in plan if item.account.channel_id in snapshots]
+    return Decision(
+        chosen=plan[index].account if index >= 0 else None,
+        chosen_index=index,
+        approach=approach,
+        candidates=tuple(candidates),
+        snapshot_version=max([snapshot.version for snapshot in used], default=0),
+        snapshot_age_ms=now_ms - min([snapshot.time_ms for snapshot in used], default=now_ms + 1),
+        config_version=table.config_version,
+        failed_rules=verdict.failed if verdict else (),
+        currency_code=facts.currency_code,
+    )
+
+
+def _judge(
+    item: _Planned,
+    facts: OrderFacts,
+    table: RoutingTable,
+    snapshots: Mapping[str, HealthSnapshot],
+    now_ms: int,
+    exclude: frozenset[str],
+    held: frozenset[str],
+) -> Candidate:
+    """Give one account its numbers, and the first reason that eliminates it (rules come later)."""
+    account = item.account
+    channel_id, amount = account.channel_id, facts.amount_minor
+    snapshot = snapshots.get(channel_id)
+    fee = fee_minor(account, amount)
+    reason, note, since_ms = item.eliminated_by, "", 0
+    if not reason:
+        if not account.min_amount_minor <= amount <= account.max_amount_minor:
+            reason, note = Elimination.AMOUNT_OUT_OF_RANGE, _limit_note(account, amount)
+        elif channel_id in exclude:
+            reason = Elimination.ALREADY_TRIED
+        elif channel_id in held:
+            reason = Elimination.CHANNEL_HELD
+        elif window := next((window for window in item.windows if window.start_ms <= now_ms < window.end_ms), None):
+            reason, note = Elimination.MAINTENANCE_WINDOW, window.reason
+        elif snapshot is not None and (
+            snapshot.admit_share < 1.0 or snapshot.state is Health.OPEN or snapshot.state is Health.HALF_OPEN
+        ):
+            reason = _not_admitted(snapshot, facts, table, now_ms)
+            note, since_ms = snapshot.reason, snapshot.state_since_ms
+    if snapshot is None:
+        rate, score, state, count = table.prior_success_rate, 100.0 * table.prior_success_rate, "", 0
+    else:
+        rate, score, state, count = snapshot.success_rate, snapshot.score, snapshot.state, snapshot.sample_count
+    value = rate * (amount * table.margin_bps / 10_000 - fee)
+    return Candidate(
+        channel_id, account.account_id, reason, "", rate, score, fee, value, state, 0.0, count, note, since_ms
+    )
+
+
+def _limit_note(account: Account, amount_minor: int) -> str:
+    over = amount_minor > account.max_amount_minor
+    limit = Money(account.max_amount_minor if over else account.min_amount_minor, account.currency_code)
+    return f"{'over' if over else 'under'} single limit {decimal_text(limit)}"
+
+
+def _not_admitted(snapshot: HealthSnapshot, facts: OrderFacts, table: RoutingTable, now_ms: int) -> str:
+    state = snapshot.state
+    if state is Health.OPEN:
+        return Elimination.CIRCUIT_OPEN
+    if state is Health.FORCED_OPEN:
+        return Elimination.FORCED_OPEN
+    if state is Health.HALF_OPEN:
+        waits = now_ms - snapshot.state_since_ms < PROBE_SMALL_WAIT_MS
+        too_big = facts.amount_minor > table.probe_amount_max_minor and waits
+        return Elimination.HALF_OPEN_BUDGET if too_big or snapshot.probe_budget <= 0 else ""
+    # By the order, not by the draw: asking again gives the same answer.
+    return "" if _hash(facts.order_no, snapshot.channel_id) < snapshot.admit_share * 2**64 else Elimination.RAMP
+
+
+def _hash(order_no: str, name: str) -> int:
+    return int.from_bytes(blake2b(f"{name}\0{order_no}".encode(), digest_size=8).digest())
+
+
+def _rule(candidates: list[Candidate], facts: OrderFacts, rules: CompiledRules) -> Verdict:
+    """Apply the rules: deny, and raise or lower expected values."""
+    order = {
+        "product_code": facts.product_code,
+        "amount_minor": facts.amount_minor,
+        "method": facts.method,
+        "terminal": facts.terminal,
+        "source": facts.source,
+        "tenant_id": facts.tenant_id,
+    }
+    able = [place for place, candidate in enumerate(candidates) if not candidate.eliminated_by]
+    verdict = rules.verdict(
+        order, [ChannelFacts(c.channel_id, c.fee_minor, c.score, str(c.state)) for c in (candidates[p] for p in able)]
+    )
+    for place in able:
+        candidate = candidates[place]
+        if (rule_id := verdict.denied.get(candidate.channel_id)) is not None:
+            candidates[place] = candidate._replace(eliminated_by=Elimination.RULE_DENIED, rule_id=rule_id)
+        elif candidate.channel_id in verdict.forced:
+            candidates[place] = candidate._replace(rule_id=verdict.forced_by)
+        elif (boost := verdict.boosts.get(candidate.channel_id)) is not None:
+            value = candidate.expected_value_minor
+            value += (boost[0] - 1.0) * abs(value)  # a boost of a loss makes it smaller
+            candidates[place] = candidate._replace(expected_value_minor=value, rule_id=boost[1])
+    return verdict
+
+
+Shares = list[tuple[int, float]]
+
+
+def _choose(
+    candidates: list[Candidate],
+    facts: OrderFacts,
+    table: RoutingTable,
+    verdict: Verdict | None,
+    plain: list[float],
+    probing: Mapping[str, HealthSnapshot],
+) -> tuple[Shares, Approach]:
+    """Return (place, probability) of whoever may be chosen, the regular choice last, and the approach of that choice.
+
+    `plain` are the expected values before the rules.
+    """
+    values = [candidate.expected_value_minor for candidate in candidates]
+    able = [place for place, candidate in enumerate(candidates) if not candidate.eliminated_by]
+    probes = [place for place in able if candidates[place].state is Health.HALF_OPEN]
+    steady = [place for place in able if place not in probes] if probes else able
+    if verdict and verdict.forced:
+        named = [place for place in steady if candidates[place].channel_id in verdict.forced]
+        if named:
+            return [(_best(named, candidates, values, facts, table), 1.0)], Approach.FORCED
+    if not steady:
+        # Better to try a half-open channel than to refuse; its connector still guards the budget.
+        return ([(_best(probes, candidates, values, facts, table), 1.0)] if probes else []), Approach.FALLBACK
+    best = _best(steady, candidates, values, facts, table)
+    approach = Approach.SCORE
+    if all(candidates[place].state is Health.DEGRADED for place in steady):
+        approach = Approach.FALLBACK
+    elif verdict and (verdict.denied or verdict.boosts):
+        first = _best(_without_rules(candidates), candidates, plain, facts, table)
+        approach = Approach.SCORE if best == first else Approach.RULE
+    if not probing or (not probes and not table.explore_share):
+        return [(best, 1.0)], approach
+    wanted = [(place, probing[candidates[place].channel_id].admit_share) for place in probes]
+    if table.explore_share and facts.amount_minor <= table.explore_amount_max_minor:
+        others = [place for place in steady if place != best and candidates[place].state is Health.HEALTHY]
+        wanted += [(place, table.explore_share / len(others)) for place in others]
+    return _within_one(wanted, best), approach
+
+
+def _best(
+    places: list[int], candidates: list[Candidate], values: list[float], facts: OrderFacts, table: RoutingTable
+) -> int:
+    """Return the place of the highest expected value; within the noise, health and then a hash tell."""
+    if len(places) == 1:
+        return places[0]
+    top = max([values[place] for place in places])
+    floor = top - abs(top) * table.noise_band_bps / 10_000
+    near = [place for place in places if values[place] >= floor]
+    well = [place for place in near if candidates[place].state is not Health.DEGRADED]
+    near = well or near
+    return (
+        near[0] if len(near) == 1 else max(near, key=lambda place: _hash(facts.order_no, candidates[place].account_id))
+    )
+
+
+def _within_one(wanted: Shares, best: int) -> Shares:
+    """Cut shares where they pass 1 together, and leave the rest to the best."""
+    rest = 1.0
+    shares: Shares = []
+    for place, share in wanted:
+        shares.append((place, min(share, rest)))
+        rest -= shares[-1][1]
+    return [*shares, (best, rest)]
+
+
+def _without_rules(candidates: list[Candidate]) -> list[int]:
+    """Return the places that could be chosen if there were no rules."""
+    return [
+        place
+        for place, candidate in enumerate(candidates)
+        if candidate.eliminated_by in ("", Elimination.RULE_DENIED) and candidate.state is not Health.HALF_OPEN
+    ]
+
+
+def _drawn(shares: Shares, draw: float) -> int:
+    """Return the place on which the draw falls, -1 when there is none."""
+    for place, share in shares:
+        draw -= share
+        if draw < 0:
+            return place
+    return shares[-1][0] if shares else -1
+
+
+# For people.
+
+STATE_ELIMINATIONS = frozenset(
+    {Elimination.CIRCUIT_OPEN, Elimination.FORCED_OPEN, Elimination.HALF_OPEN_BUDGET, Elimination.RAMP}
+)
+# Reasons are read by people in China, wherever the server stands.
+SHANGHAI = timedelta(hours=8)
+
+
+def reason_text(decision: Decision) -> str:
+    """Write a decision as one sentence: "wx: chosen, SR 94.9 % (n=412), fee 40.80; up: over single limit 5,000.00"."""
+    if not decision.candidates:
+        return "no account of the tenant can take this order"
+    parts = [
+        f"{candidate.channel_id}: {_candidate_text(candidate, decision, place == decision.chosen_index)}"
+        for place, candidate in enumerate(decision.candidates)
+    ]
+    failed = f"; rules that failed: {', '.join(decision.failed_rules)}" if decision.failed_rules else ""
+    return "; ".join(parts) + failed
+
+
+def _candidate_text(candidate: Candidate, decision: Decision, chosen: bool) -> str:
+    eliminated = candidate.eliminated_by
+    if not eliminated:
+        fee = decimal_text(Money(candidate.fee_minor, decision.currency_code))
+        rule = f", rule {candidate.rule_id}" if candidate.rule_id else ""
+        how = f"chosen ({decision.approach}), " if chosen else ""
+        return f"{how}SR {100 * candidate.success_rate:.1f} % (n={candidate.sample_count}), fee {fee}{rule}"
+    if eliminated == Elimination.RULE_DENIED:
+        return f"denied by rule {candidate.rule_id}"
+    if eliminated in STATE_ELIMINATIONS and candidate.since_ms:
+        since = datetime.fromtimestamp(candidate.since_ms / 1_000, UTC) + SHANGHAI
+        return f"{candidate.state} since {since:%H:%M:%S}" + (f" ({candidate.note})" if candidate.note else "")
+    if eliminated == Elimination.MAINTENANCE_WINDOW:
+        return f"in a maintenance window ({candidate.note})"
+    return candidate.note or eliminated.lower().replace("_", " ")
+
+
+# For storage.
+
+
+def decision_record(decision: Decision) -> dict[str, Any]:
+    """Return a decision as a compact value for a JSON column; an account is stored by its id."""
+    return {
+        "v": 1,
+        "i": decision.chosen_index,
+        "a": str(decision.approach),
+        "s": decision.snapshot_version,
+        "g": decision.snapshot_age_ms,
+        "c": decision.config_version,
+        "u": decision.currency_code,
+        "f": list(decision.failed_rules),
+        "k": [_candidate_record(candidate) for candidate in decision.candidates],
+    }
+
+
+def _candidate_record(candidate: Candidate) -> list[Any]:
+    channel_id, account_id, eliminated, rule_id, rate, score, fee, value, state, propensity, count, note, since = (
+        candidate
+    )
+    return [
+        channel_id,
+        account_id,
+        str(eliminated),
+        rule_id,
+        round(rate, 5),
+        round(score, 2),
+        fee,
+        round(value, 2),
+        str(state),
+        round(propensity, 5),
+        count,
+        note,
+        since,
+    ]
+
+
+def decision_from_record(record: Mapping[str, Any], *, accounts: Mapping[str, Account]) -> Decision:
+    """Read a stored decision; `chosen` is None when its account is not in `accounts` (by account id) any more."""
+    candidates = tuple(Candidate(*fields) for fields in record["k"])
+    index = record["i"]
+    return Decision(
+        chosen=accounts.get(candidates[index].account_id) if index >= 0 else None,
+        chosen_index=index,
+        approach=Approach(record["a"]),
+        candidates=candidates,
+        snapshot_version=record["s"],
+        snapshot_age_ms=record["g"],
+        config_version=record["c"],
+        failed_rules=tuple(record["f"]),
+        currency_code=record["u"],
+    )

@@ -1,0 +1,1 @@
+"""Version 1: one module pair per service. Written by `make protos`."""

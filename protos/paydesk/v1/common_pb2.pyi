@@ -1,0 +1,42 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Optional as _Optional
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    METHOD_UNSPECIFIED: _ClassVar[Method]
+    METHOD_WECHAT_PAY: _ClassVar[Method]
+    METHOD_ALIPAY: _ClassVar[Method]
+    METHOD_UNION_PAY: _ClassVar[Method]
+    METHOD_BANK_CARD: _ClassVar[Method]
+
+class Terminal(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TERMINAL_UNSPECIFIED: _ClassVar[Terminal]
+    TERMINAL_H5: _ClassVar[Terminal]
+    TERMINAL_WECHAT_OA: _ClassVar[Terminal]
+    TERMINAL_PC: _ClassVar[Terminal]
+    TERMINAL_APP: _ClassVar[Terminal]
+    TERMINAL_API: _ClassVar[Terminal]
+METHOD_UNSPECIFIED: Method
+METHOD_WECHAT_PAY: Method
+METHOD_ALIPAY: Method
+METHOD_UNION_PAY: Method
+METHOD_BANK_CARD: Method
+TERMINAL_UNSPECIFIED: Terminal
+TERMINAL_H5: Terminal
+TERMINAL_WECHAT_OA: Terminal
+TERMINAL_PC: Terminal
+TERMINAL_APP: Terminal
+TERMINAL_API: Terminal
+
+class Money(_message.Message):
+    __slots__ = ("amount_minor", "currency_code")
+    AMOUNT_MINOR_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_CODE_FIELD_NUMBER: _ClassVar[int]
+    amount_minor: int
+    currency_code: str
+    def __init__(self, amount_minor: _Optional[int] = ..., currency_code: _Optional[str] = ...) -> None: ...
