@@ -1,0 +1,1 @@
+"""Plain classes that react to messages. Every Ray option of the product is in `actors/system.py`, and only there."""

@@ -1,0 +1,184 @@
+"""How each actor is built from what it is told: the one place where the real parts are put together.
+
+Every blueprint is an async function that runs inside the actor's own process. Its arguments are plain values, since an
+actor that is started again must be able to build itself anew.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from actors import meters
+from actors.directory import Directory
+from domain.refusals import Refused, Violation, invalid
+from storage import desk as desk_store
+from storage.database import Database, DatabaseUnavailable
+
+# What only one kind of actor needs is imported where it is built: a process that does without keeps 10 to 20 MB.
+if TYPE_CHECKING:
+    from actors.connector import Connector
+    from actors.notifier import Notifier
+    from actors.router import Router
+    from actors.sweeper import Sweeper
+    from domain.health import HealthSnapshot
+    from simulator.world import World
+
+log = structlog.get_logger()
+
+# A window must be known before it ends, not to the second.
+DESK_POLL_S = 5.0
+
+_forever: set[asyncio.Task[Any]] = set()
+
+
+def clock_ms() -> int:
+    """Return Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def _keep(work: Any) -> None:
+    """Run something for as long as the process lives; asyncio itself keeps no reference to a task."""
+    task = asyncio.get_running_loop().create_task(work)
+    _forever.add(task)
+    task.add_done_callback(_forever.discard)
+
+
+async def router(*, shard: int, database_url: str, notify_url: str, directory: Directory) -> "Router":
+    """Build a router. Two batches of intents and two of outcomes may be in the database at once."""
+    from actors.router import Router
+    from storage import payments as payment_store
+
+    database = Database(database_url, pool_size=4, prepare=payment_store.PREPARED)
+    registry = CollectorRegistry()
+    made = Router(
+        shard=shard,
+        database=database,
+        connector=lambda channel_id: directory.charge_mailbox(channel_id, made.evidence),
+        notify_url=notify_url,
+        registry=registry,
+    )
+    await made.start()
+    meters.Depths(registry, f"router-{shard}", directory.depths)
+    _keep(meters.hand_over(registry, database, f"router-{shard}"))
+    return made
+
+
+async def connector(*, channel_id: str, database_url: str, directory: Directory) -> "Connector":
+    """Build a connector from what the desk says of its channel."""
+    from actors.connector import Connector, Limits
+    from channels.registry import make_channel
+    from domain.health import ChannelHealth, Health, HealthPolicy
+    from storage import channels as channel_store
+
+    database = Database(database_url, pool_size=1)
+    registry = CollectorRegistry()
+    desk = await database.run(desk_store.load)
+    row = desk.channels[channel_id]
+    accounts = [account for account in desk.accounts if account.channel_id == channel_id]
+    settings = row.settings
+    health = ChannelHealth(HealthPolicy(**settings.get("health", {})), now_ms=clock_ms(), channel_id=channel_id)
+    forced = desk.forced.get(channel_id)
+    if forced is not None and forced.state != Health.HEALTHY:
+        health.force(Health(forced.state), forced.expire_ms, forced.reason, clock_ms())
+
+    async def publish(snapshot: "HealthSnapshot") -> None:
+        directory.publish_health(snapshot)
+
+    async def note_change(snapshot: "HealthSnapshot") -> None:
+        await database.run(channel_store.note_change, snapshot)
+
+    made = Connector(
+        channel_id=channel_id,
+        channel=make_channel(row.kind, channel_id, settings, accounts, directory.simulator_transport()),
+        health=health,
+        limits=Limits(**settings.get("limits", {})),
+        report=directory.evidence_mailbox,
+        publish=publish,
+        note_change=note_change,
+        probe_merchant_no=accounts[0].merchant_no if accounts else "",
+        registry=registry,
+    )
+    await made.start()
+    _keep(_follow_windows(made, database, channel_id))
+    _keep(meters.hand_over(registry, database, f"connector-{channel_id}"))
+    return made
+
+
+async def _follow_windows(made: "Connector", database: Database, channel_id: str) -> None:
+    seen = -1
+    while True:
+        try:
+            if seen != (seen := await database.run(desk_store.version)):
+                desk = await database.run(desk_store.load)
+                await made.windows([window.end_ms for window in desk.windows if window.channel_id == channel_id])
+        except DatabaseUnavailable as error:
+            log.warning("windows_not_read", channel_id=channel_id, error=str(error))
+        await asyncio.sleep(DESK_POLL_S)
+
+
+async def sweeper(*, database_url: str, directory: Directory) -> "Sweeper":
+    """Build a sweeper; it has swept once when this returns."""
+    from actors.sweeper import Sweeper
+
+    database = Database(database_url, pool_size=1)
+    registry = CollectorRegistry()
+    made = Sweeper(database=database, connector=directory.connector_mailbox, clock_ms=clock_ms, registry=registry)
+    await made.start()
+    meters.Depths(registry, "sweeper", directory.depths)
+    _keep(meters.hand_over(registry, database, "sweeper"))
+    return made
+
+
+async def notifier(*, database_url: str, allow_private: bool, schedule_factor: float) -> "Notifier":
+    """Build a notifier and set it going."""
+    from actors.notifier import Notifier
+    from actors.webhooks import WebhookSender
+
+    database = Database(database_url, pool_size=2)
+    registry = CollectorRegistry()
+    sender = WebhookSender(allow_private=allow_private)
+    made = Notifier(database, sender, schedule_factor=schedule_factor, registry=registry)
+    _keep(made.run())
+    _keep(meters.hand_over(registry, database, "notifier"))
+    return made
+
+
+class SimulatorHost:
+    """The simulator as an actor: the world, and a ping."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def __getattr__(self, method: str) -> Any:
+        from simulator.errors import BadControl
+
+        work = getattr(self._world, method)
+
+        async def call(*arguments: Any) -> Any:
+            try:
+                return await work(*arguments)
+            except BadControl as error:
+                raise Refused(invalid(Violation("request", str(error)))) from error
+
+        return call
+
+    async def ping(self) -> dict[str, Any]:
+        """Tell that the event loop turns."""
+        return {}
+
+
+async def simulator(
+    *, directory: str, seed: int, profiles: Sequence[dict[str, Any]], merchants: dict[str, str]
+) -> SimulatorHost:
+    """Build the simulator from its ledger on disk."""
+    from simulator.profiles import Profile
+    from simulator.world import World
+
+    world = World(Path(directory), seed=seed, channels=[Profile(**item) for item in profiles], merchants=merchants)
+    await world.start()
+    return SimulatorHost(world)

@@ -1,0 +1,195 @@
+"""The directory: how to reach the others, by role. It travels in blueprints and is the same in every process.
+
+Names are fixed by role (`router/0`, `channel/sandbox_wechat`, `sweeper`, `notifier`, `simulator`), so nobody has to be
+told where anybody is. Which roles share a process is the placement: on one machine the connectors share one, since an
+idle worker of Ray costs 57 MB and 1 % of a core whatever it does; on a cluster every role has its own.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from actors.mailbox import Mailbox
+from actors.messages import Task, TenantEvidence
+from actors.peers import Peer, PeerLost
+from domain.health import HealthSnapshot
+
+log = structlog.get_logger()
+
+# What may wait in front of one peer: a few seconds of the highest rate that we have measured.
+DEPTH_MAX = 20_000
+# Evidence and tasks are repeated by the sweeper, so nobody waits long for a lost peer.
+CALL_TIMEOUT_S = 15.0
+
+
+class Placement(StrEnum):
+    """Which roles share a process."""
+
+    SHARED = "shared"  # connectors in one, sweeper and notifier in another
+    SPREAD = "spread"  # a process per role
+
+
+def host_of(role: str, placement: Placement) -> str:
+    """Return the name of the host in which a role lives."""
+    if placement is Placement.SPREAD:
+        return role
+    if role.startswith("channel/"):
+        return "channels"
+    return "errands" if role in ("sweeper", "notifier") else role
+
+
+class Directory:
+    """Finds peers and keeps one mailbox per peer and kind of message."""
+
+    def __init__(self, *, router_count: int, placement: Placement = Placement.SHARED) -> None:
+        self.router_count = router_count
+        self.placement = placement
+        self._peers: dict[str, Peer] = {}
+        self._tasks: dict[str, Mailbox[Task, None]] = {}
+        self._charges: dict[str, Mailbox[Task, None]] = {}
+        self._takings: set[asyncio.Future[object]] = set()
+        self._evidence: dict[int, Mailbox[TenantEvidence, str]] = {}
+        self._delays: dict[str, Mailbox[int, None]] = {}
+        self._health: Mailbox[HealthSnapshot, None] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrive, (self.router_count, self.placement)
+
+    def peer(self, name: str) -> Peer:
+        """Return the peer of a role, reached anew after it was lost."""
+        if name not in self._peers:
+            from actors.system import RayPeer  # the one place that knows Ray
+
+            self._peers[name] = RayPeer(host_of(name, self.placement), name)
+        return self._peers[name]
+
+    def shard_of(self, tenant_id: str) -> int:
+        """Return the number of the router that owns a tenant."""
+        return zlib.crc32(tenant_id.encode()) % self.router_count
+
+    def connector_mailbox(self, channel_id: str) -> Mailbox[Task, None]:
+        """Return the mailbox in front of a channel's connector."""
+        box = self._tasks.get(channel_id)
+        if box is None:
+            peer = self.peer(f"channel/{channel_id}")
+
+            async def send(tasks: list[Task]) -> list[None]:
+                return await peer.call("dispatch", tasks, timeout_s=CALL_TIMEOUT_S)  # type: ignore[no-any-return]
+
+            box = self._tasks[channel_id] = Mailbox(send, depth_max=DEPTH_MAX)
+        return box
+
+    def charge_mailbox(
+        self, channel_id: str, take: Callable[[list[TenantEvidence]], Awaitable[object]]
+    ) -> Mailbox[Task, None]:
+        """Return a router's mailbox in front of a connector; what the channel answers at once is given to `take`."""
+        box = self._charges.get(channel_id)
+        if box is None:
+            peer = self.peer(f"channel/{channel_id}")
+
+            async def send(tasks: list[Task]) -> list[None]:
+                ready = await peer.call("charge", tasks, timeout_s=CALL_TIMEOUT_S)
+                if ready:
+                    taking = asyncio.ensure_future(take(ready))
+                    self._takings.add(taking)
+                    taking.add_done_callback(self._taken)
+                return [None] * len(tasks)
+
+            box = self._charges[channel_id] = Mailbox(send, depth_max=DEPTH_MAX)
+        return box
+
+    def _taken(self, taking: "asyncio.Future[object]") -> None:
+        """Evidence that could not be applied is asked for again by the sweeper. Only note that it was lost."""
+        self._takings.discard(taking)
+        if not taking.cancelled() and taking.exception() is not None:
+            log.warning("evidence_lost", error=repr(taking.exception())[:200])
+
+    def evidence_mailbox(self, tenant_id: str) -> Mailbox[TenantEvidence, str]:
+        """Return the mailbox in which evidence for a tenant's payments is put."""
+        shard = self.shard_of(tenant_id)
+        box = self._evidence.get(shard)
+        if box is None:
+            peer = self.peer(f"router/{shard}")
+
+            async def send(batch: list[TenantEvidence]) -> list[str]:
+                return await peer.call("evidence", batch, timeout_s=CALL_TIMEOUT_S)  # type: ignore[no-any-return]
+
+            box = self._evidence[shard] = Mailbox(send, depth_max=DEPTH_MAX)
+        return box
+
+    def delay_mailbox(self, channel_id: str) -> Mailbox[int, None]:
+        """Return the mailbox by which a connector hears how many milliseconds callbacks took."""
+        box = self._delays.get(channel_id)
+        if box is None:
+            peer = self.peer(f"channel/{channel_id}")
+
+            async def send(delays_ms: list[int]) -> list[None]:
+                await peer.call("heard_callback", delays_ms, timeout_s=CALL_TIMEOUT_S)
+                return [None] * len(delays_ms)
+
+            box = self._delays[channel_id] = Mailbox(send, depth_max=DEPTH_MAX, lanes=1)
+        return box
+
+    def depths(self) -> dict[str, int]:
+        """Return how many messages wait in each mailbox of this process, by where they go."""
+        boxes: dict[str, Mailbox[Any, Any]] = {
+            **{f"channel/{name} charges": box for name, box in self._charges.items()},
+            **{f"channel/{name} tasks": box for name, box in self._tasks.items()},
+            **{f"channel/{name} delays": box for name, box in self._delays.items()},
+            **{f"router/{shard} evidence": box for shard, box in self._evidence.items()},
+        }
+        return {name: box.depth for name, box in boxes.items()}
+
+    def publish_health(self, snapshot: HealthSnapshot) -> None:
+        """Tell every router how a channel is. A lost snapshot is followed by the next within a second."""
+        if self._health is None:
+            self._health = Mailbox(self._send_health, depth_max=100)
+        self._health.tell(snapshot)
+
+    async def _send_health(self, snapshots: Sequence[HealthSnapshot]) -> list[None]:
+        newest = {snapshot.channel_id: snapshot for snapshot in snapshots}
+        for shard in range(self.router_count):
+            try:
+                await self.peer(f"router/{shard}").call("health", list(newest.values()), timeout_s=2.0)
+            except PeerLost:
+                continue
+        return [None] * len(snapshots)
+
+    def simulator_transport(self) -> "SimulatorTransport":
+        """Return what carries the sandbox channels' bytes to the simulator."""
+        return SimulatorTransport(self.peer("simulator"))
+
+
+_here: dict[tuple[int, Placement], Directory] = {}
+
+
+def _arrive(router_count: int, placement: Placement) -> Directory:
+    """Return the one directory of this process, so that all who live here share its mailboxes."""
+    return _here.setdefault((router_count, placement), Directory(router_count=router_count, placement=placement))
+
+
+class SimulatorTransport:
+    """Carries envelopes between a sandbox channel and the simulator actor."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    async def exchange(
+        self, channel_id: str, operation: str, body: bytes, merchant_no: str, signature: str
+    ) -> list[tuple[bytes, str]]:
+        """Send one batch. Raise ConnectionError when it may or may not have arrived."""
+        return await self._call("exchange", channel_id, str(operation), body, merchant_no, signature)
+
+    async def collect(self, channel_id: str, wait_s: float) -> list[tuple[bytes, str]]:
+        """Wait for late answers."""
+        return await self._call("collect", channel_id, wait_s)
+
+    async def _call(self, method: str, *arguments: Any) -> list[tuple[bytes, str]]:
+        try:
+            return await self._peer.call(method, *arguments, timeout_s=CALL_TIMEOUT_S)  # type: ignore[no-any-return]
+        except PeerLost as error:
+            raise ConnectionError(str(error)) from error

@@ -1,0 +1,642 @@
+"""The router: owns its tenants' payments, from intent to outcome.
+
+Two messages make a payment's life here. `submit` commits the intents of a batch and hands the charges to connectors;
+`evidence` applies what channels said, commits it, and only then tells whoever waits. Memory holds nothing that the
+database does not: the cache of open payments saves reads, and the revision decides who is right.
+"""
+
+import asyncio
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+from sqlalchemy.exc import IntegrityError
+
+from actors.mailbox import Mailbox, Rate
+from actors.messages import Accepted, CloseWish, NewPayment, Operation, Task, TenantEvidence
+from actors.tables import routing_tables
+from channels.port import Charge, Lookup
+from domain import payments as life
+from domain import refunds as refund_life
+from domain.evidence import Evidence, Outcome
+from domain.health import HealthSnapshot
+from domain.identifiers import RANDOM_BYTES, attempt_number, identifier
+from domain.payments import Follow, Payment, State, Verdict
+from domain.refusals import Kind, Refusal, Refused
+from domain.routing import Decision, OrderFacts, RoutingTable, decide, decision_record, reason_text
+from storage import desk as desk_store
+from storage import payments as store
+from storage import refunds as refund_store
+from storage.database import Database
+
+log = structlog.get_logger()
+
+# Evidence that meets a payment which moved meanwhile is applied to what it has become; so often in a row at most.
+ROUNDS_MAX = 5
+# Outcomes that a gateway has not fetched; beyond that it reads the database anyway.
+OUTLET_MAX = 20_000
+# Open payments kept in memory; a payment that is not there is read.
+CACHE_MAX = 200_000
+# A long poll that finds nothing ends, so that a lost gateway leaves nothing behind.
+POLL_S = 5.0
+DESK_POLL_S = 1.0
+
+ATTEMPT_STATES = {
+    life.Event.CONFIRM: "DONE",
+    life.Event.DECLINE: "REJECTED",
+    life.Event.CONFIRM_CLOSE: "CLOSED",
+    life.Event.RETURN_FUNDS: "",
+    life.Event.WAIT: "",
+    life.Event.LOSE_ANSWER: "",
+}
+
+
+class _Outlet:
+    """Outcomes that wait for one gateway's long poll."""
+
+    def __init__(self) -> None:
+        self.ready: list[Payment] = []
+        self.event = asyncio.Event()
+        self.rate = Rate()
+
+
+class Router:
+    """Owns the payments of its tenants.
+
+    A call that fails may have committed: ask the database by request id. Repeating any call is safe. After a crash the
+    constructor and `start` are the recovery: open payments are found by the sweeper, not remembered.
+    """
+
+    def __init__(
+        self,
+        *,
+        shard: int,
+        database: Database,
+        connector: Callable[[str], Mailbox[Task, None]],
+        notify_url: str,
+        registry: CollectorRegistry,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._shard = shard
+        self._database = database
+        self._connector = connector
+        self._notify_url = notify_url
+        self._clock_ms = clock_ms
+        self._desk: desk_store.Desk | None = None
+        self._tables: dict[str, RoutingTable] = {}
+        self._snapshots: dict[str, HealthSnapshot] = {}
+        self._open: dict[str, Payment] = {}
+        self._waiting: dict[str, str] = {}
+        self._tried: dict[str, frozenset[str]] = {}
+        self._outlets: dict[str, _Outlet] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._decisions = Counter("route_decisions", "Routing decisions", ["approach", "chosen"], registry=registry)
+        self._eliminated = Counter("route_eliminated", "Eliminated candidates", ["reason"], registry=registry)
+        self._transitions = Counter("payment_transitions", "Changes of payments", ["event"], registry=registry)
+        self._cases = Counter("payment_cases", "Contradictions that need a person", ["kind"], registry=registry)
+        self._replays = Counter("idempotency_replays", "Requests answered from what was there", registry=registry)
+
+    async def start(self) -> None:
+        """Read the desk, and keep reading it as it changes."""
+        await self._read_desk()
+        task = asyncio.get_running_loop().create_task(self._watch_desk())
+        self._tasks.add(task)
+
+    async def _read_desk(self) -> None:
+        self._desk = await self._database.run(desk_store.load)
+        self._tables = routing_tables(self._desk)
+
+    async def _watch_desk(self) -> None:
+        while True:
+            await asyncio.sleep(DESK_POLL_S)
+            try:
+                if self._desk is None or await self._database.run(desk_store.version) != self._desk.version:
+                    await self._read_desk()
+            except Exception:
+                log.exception("desk_not_read", shard=self._shard)  # what was read last stays in force
+
+    async def ping(self) -> dict[str, Any]:
+        """Tell that the event loop turns."""
+        return {"open": len(self._open), "desk_version": self._desk.version if self._desk else 0}
+
+    async def health(self, snapshots: Sequence[HealthSnapshot]) -> None:
+        """Take the newest health of channels."""
+        self._snapshots.update((snapshot.channel_id, snapshot) for snapshot in snapshots)
+
+    # --- acceptance -------------------------------------------------------------------------------------------------
+
+    async def submit(self, gateway: str, orders: Sequence[NewPayment]) -> list[Accepted]:
+        """Commit intents, one transaction for all, and hand the charges on. Answers as soon as they are committed."""
+        now_ms = self._clock_ms()
+        chances = os.urandom(RANDOM_BYTES * len(orders))
+        planned: dict[int, tuple[store.Intent, Decision]] = {}
+        refusals: dict[int, Refusal] = {}
+        for index, order in enumerate(orders):
+            chance = chances[index * RANDOM_BYTES : (index + 1) * RANDOM_BYTES]
+            plan = self._plan(order, now_ms, chance)
+            if isinstance(plan, Refusal):
+                refusals[index] = plan
+            else:
+                planned[index] = plan
+        answers: list[Accepted] = [Accepted()] * len(orders)
+        made: dict[str, int] = {}
+        if planned:
+            made = await self._database.run(store.accept, [intent for intent, _ in planned.values()])
+        charges: list[Payment] = []
+        for intent, decision in planned.values():
+            if intent.payment_id in made:
+                payment = self._made(intent, made[intent.payment_id])
+                self._waiting[payment.payment_id] = gateway
+                charges.append(payment)
+                self._count(decision)
+        self._remember(charges)
+        self._charge(charges)
+        left = [index for index in range(len(orders)) if index in refusals or planned[index][0].payment_id not in made]
+        if left:
+            for index, answer in zip(left, await self._explain(gateway, left, orders, planned, refusals), strict=True):
+                answers[index] = answer
+        return answers
+
+    def _plan(self, order: NewPayment, now_ms: int, chance: bytes) -> "tuple[store.Intent, Decision] | Refusal":
+        table = self._tables.get(order.tenant_id)
+        if table is None or self._desk is None:
+            return Refusal(Kind.FORBIDDEN_BY_STATE, "TENANT_NOT_SET_UP", f"tenant {order.tenant_id} is not set up")
+        if order.product_code not in self._desk.tenants[order.tenant_id].products:
+            return Refusal(
+                Kind.INVALID, "UNKNOWN_PRODUCT", f"product_code: {order.product_code!r} is not a product of the tenant"
+            )
+        if order.expire_ms <= now_ms:
+            return Refusal(Kind.FORBIDDEN_BY_STATE, "ORDER_EXPIRED", f"order {order.order_no} has expired")
+        decision = self._decide(order, table, now_ms)
+        account = decision.chosen
+        if account is None:
+            return no_route(decision)
+        intent = store.Intent(
+            order.tenant_id, identifier("pay_", now_ms=now_ms, random=chance), order.request_id, order.content_hash,
+            order.order_no, order.product_code, order.amount_minor, order.currency_code, order.method, order.terminal,
+            order.source, order.subject, order.payer_ref, account.channel_id, account.account_id, account.merchant_no,
+            attempt_number(shard=self._shard, now_ms=now_ms, random=chance), order.expire_ms,
+            json.dumps(decision_record(decision), separators=(",", ":")),
+        )  # fmt: skip
+        return intent, decision
+
+    def _decide(
+        self, order: "NewPayment | Payment", table: RoutingTable, now_ms: int, exclude: frozenset[str] = frozenset()
+    ) -> Decision:
+        facts = OrderFacts(
+            order.tenant_id, order.order_no, order.product_code, order.amount_minor, order.currency_code, order.method,
+            order.terminal, order.source, order.payer_ref,
+        )  # fmt: skip
+        return decide(facts, table, self._snapshots, now_ms=now_ms, draw=random.random(), exclude=exclude)
+
+    def _count(self, decision: Decision) -> None:
+        chosen = decision.chosen.channel_id if decision.chosen else ""
+        self._decisions.labels(decision.approach, chosen).inc()
+        for candidate in decision.candidates:
+            if candidate.eliminated_by:
+                self._eliminated.labels(candidate.eliminated_by).inc()
+
+    @staticmethod
+    def _made(intent: store.Intent, create_ms: int) -> Payment:
+        return Payment(
+            intent.tenant_id, intent.payment_id, intent.request_id, intent.order_no, intent.product_code,
+            intent.amount_minor, intent.currency_code, intent.method, intent.terminal, intent.source, intent.subject,
+            intent.payer_ref, State.SUBMITTING, "", intent.channel_id, intent.account_id, intent.merchant_no,
+            intent.attempt_no, 1, 1, "", "", "", 1, 0, False, False, "", 0, 0, create_ms, create_ms, intent.expire_ms, 0,
+        )  # fmt: skip
+
+    def _remember(self, payments: Iterable[Payment]) -> None:
+        for payment in payments:
+            self._open[payment.attempt_no] = payment
+        while len(self._open) > CACHE_MAX:
+            del self._open[next(iter(self._open))]
+
+    def _charge(self, payments: Iterable[Payment]) -> None:
+        for payment in payments:
+            request = Charge(
+                payment.attempt_no, payment.merchant_no, payment.amount_minor, payment.currency_code, payment.order_no,
+                payment.subject, payment.payer_ref, payment.expire_ms, f"{self._notify_url}/{payment.channel_id}",
+            )  # fmt: skip
+            self._hand_on(payment.channel_id, Task(Operation.CHARGE, payment.tenant_id, request))
+
+    def _hand_on(self, channel_id: str, task: Task) -> None:
+        """Give a task to a connector. What gets lost here is committed already, and the sweeper asks about it."""
+        if not self._connector(channel_id).tell(task):
+            log.warning("connector_mailbox_full", channel_id=channel_id)
+
+    async def _explain(
+        self,
+        gateway: str,
+        left: Sequence[int],
+        orders: Sequence[NewPayment],
+        planned: dict[int, tuple[store.Intent, Decision]],
+        refusals: dict[int, Refusal],
+    ) -> list[Accepted]:
+        """Tell, for what was not written, which of the reasons it is; a repeat gets what its first call got."""
+        keys = [(orders[i].tenant_id, orders[i].request_id, orders[i].order_no, orders[i].method) for i in left]
+        clashes = await self._database.run(store.find_clashes, keys)
+        by_request = {(clash.payment.tenant_id, clash.payment.request_id): clash for clash in clashes}
+        answers = []
+        for index in left:
+            order = orders[index]
+            same = by_request.get((order.tenant_id, order.request_id))
+            if same is not None:
+                answers.append(self._repeat(gateway, order, same))
+            elif index in refusals:
+                answers.append(Accepted(refusal=refusals[index]))
+            else:
+                answers.append(Accepted(refusal=_in_the_way(order, clashes)))
+        return answers
+
+    def _repeat(self, gateway: str, order: NewPayment, same: store.Clash) -> Accepted:
+        if same.content_hash != order.content_hash:
+            return Accepted(
+                refusal=Refusal(
+                    Kind.REUSED,
+                    "REQUEST_ID_REUSED",
+                    f"request_id {order.request_id!r} was used with other content",
+                    metadata=(("payment_id", same.payment.payment_id),),
+                )
+            )
+        self._replays.inc()
+        if same.payment.state is State.SUBMITTING:
+            if len(self._waiting) >= CACHE_MAX:  # entries whose outcome went by while the repeat was on its way
+                del self._waiting[next(iter(self._waiting))]
+            self._waiting[same.payment.payment_id] = gateway
+        return Accepted(payment=same.payment)
+
+    # --- outcomes ---------------------------------------------------------------------------------------------------
+
+    async def outcomes(self, gateway: str) -> list[Payment]:
+        """Long poll: return payments of this gateway that left SUBMITTING, as soon as there are some."""
+        outlet = self._outlets.setdefault(gateway, _Outlet())
+        if not outlet.ready:
+            outlet.event.clear()
+            try:
+                await asyncio.wait_for(outlet.event.wait(), POLL_S)
+            except TimeoutError:
+                return []
+            due_s = outlet.rate.last_s + outlet.rate.pace_s() - time.monotonic()
+            if due_s > 0:
+                await asyncio.sleep(due_s)
+        ready, outlet.ready = outlet.ready, []
+        outlet.rate.note(len(ready))
+        return ready
+
+    def _tell(self, payment: Payment) -> None:
+        gateway = self._waiting.pop(payment.payment_id, None)
+        if gateway is None:
+            return
+        outlet = self._outlets.setdefault(gateway, _Outlet())
+        if len(outlet.ready) < OUTLET_MAX:
+            outlet.ready.append(payment)
+            outlet.event.set()
+
+    # --- evidence ---------------------------------------------------------------------------------------------------
+
+    async def evidence(self, batch: Sequence[TenantEvidence]) -> list[str]:
+        """Apply evidence, one transaction per round; answer per item once committed.
+
+        APPLIED and SAME are settled. UNKNOWN_ATTEMPT is nobody's, and ASKED contradicts better proof: the channel is
+        asked, and as that question may get lost, whoever told us should come again.
+        """
+        results = ["SAME"] * len(batch)
+        refunds = [index for index, item in enumerate(batch) if item.evidence.refund_no]
+        if refunds:
+            answers = await self._apply_to_refunds([batch[index].evidence for index in refunds])
+            for index, answer in zip(refunds, answers, strict=True):
+                results[index] = answer
+        todo = [index for index, item in enumerate(batch) if not item.evidence.refund_no]
+        try:
+            stalled_count = 0
+            while todo:
+                left = await self._round(todo, batch, results)
+                stalled_count = stalled_count + 1 if len(left) == len(todo) else 0
+                if stalled_count == ROUNDS_MAX:
+                    raise Refused(
+                        Refusal(Kind.MOVED, "CONTENDED", "payments kept moving; the evidence will be asked for again")
+                    )
+                todo = left
+        finally:
+            self._forget_finished(item.evidence.attempt_no for item in batch)
+        return results
+
+    async def _round(self, todo: list[int], batch: Sequence[TenantEvidence], results: list[str]) -> list[int]:
+        """Apply at most one piece of evidence per payment, and one success per order; return what is left to do."""
+        await self._fill([batch[index].evidence.attempt_no for index in todo])
+        now_ms = self._clock_ms()
+        plan = _Plan()
+        later: list[int] = []
+        for index in todo:
+            item = batch[index].evidence
+            payment = self._open.get(item.attempt_no)
+            if payment is None:
+                results[index] = "UNKNOWN_ATTEMPT"
+                continue
+            verdict = life.apply(payment, item, now_ms=now_ms)
+            if verdict is life.NOTHING:
+                continue
+            if not plan.admits(payment, verdict):
+                later.append(index)
+                continue
+            if verdict.follow is Follow.ASK_NOW:
+                results[index] = "ASKED"
+            self._add(plan, index, payment, item, verdict, now_ms)
+        if plan.is_empty():
+            return later
+        try:
+            settled, moved = await self._database.run(_write, plan)
+        except IntegrityError as error:
+            return later + await self._isolate(plan, batch, results, error)
+        return later + self._finish(plan, settled, moved, results)
+
+    async def _isolate(
+        self, plan: "_Plan", batch: Sequence[TenantEvidence], results: list[str], error: IntegrityError
+    ) -> list[int]:
+        """Apply the pieces of a batch that the database refuses one by one, and open a case for the one it is."""
+        indices = plan.indices()
+        if len(indices) > 1:
+            return [left for index in indices for left in await self._round([index], batch, results)]
+        (index,) = indices
+        item = batch[index]
+        payment = self._open.pop(item.evidence.attempt_no)
+        rule = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or "a constraint"
+        detail = f"{item.evidence.source.name} {item.evidence.outcome} breaks {rule}: {item.evidence.channel_txn_no}"
+        log.error("evidence_refused", payment_id=payment.payment_id, detail=detail)
+        case = (payment.payment_id, "EVIDENCE_REFUSED", payment.tenant_id, payment.attempt_no, detail[:512])
+        self._cases.labels(case[1]).inc()
+        await self._database.run(store.open_cases, [case])
+        results[index] = "REFUSED"
+        return []
+
+    async def _fill(self, attempt_nos: Sequence[str]) -> None:
+        missing = [number for number in attempt_nos if number not in self._open]
+        if missing:
+            found = await self._database.run(store.load_by_attempt, missing)
+            for number, payment in found.items():
+                self._open[number] = payment
+
+    def _forget_finished(self, attempt_nos: Iterable[str]) -> None:
+        """Drop what was read only to answer a late repeat."""
+        for number in attempt_nos:
+            payment = self._open.get(number)
+            if payment is not None and (payment.state in life.FINAL or payment.attempt_no != number):
+                del self._open[number]
+
+    def _add(
+        self, plan: "_Plan", index: int, payment: Payment, item: Evidence, verdict: Verdict, now_ms: int
+    ) -> None:
+        if verdict.case_kind:
+            detail = f"{item.source.name} said {item.outcome} {item.amount_minor} {item.currency_code} {item.merchant_no}"
+            plan.cases.append((payment.payment_id, verdict.case_kind, payment.tenant_id, item.attempt_no, detail[:512]))
+            self._cases.labels(verdict.case_kind).inc()
+            log.warning("payment_case", kind=verdict.case_kind, payment_id=payment.payment_id, said=detail)
+        if verdict.refund_attempt_no:
+            plan.extra_refunds.append(_extra_refund(payment, item))
+        if verdict.follow is Follow.ASK_NOW:
+            plan.questions.append(payment)
+        if verdict.follow is Follow.RESEND:
+            redirect = _same_again(payment, item, payment.send_count + 1)
+            plan.redirects[payment.payment_id] = (index, redirect, payment._replace(send_count=payment.send_count + 1))
+        elif verdict.follow is Follow.REROUTE:
+            self._reroute(plan, index, payment, item, verdict, now_ms)
+        elif verdict.event is not None:
+            plan.add_change(index, payment, item, verdict, now_ms)
+
+    def _reroute(
+        self, plan: "_Plan", index: int, payment: Payment, item: Evidence, verdict: Verdict, now_ms: int
+    ) -> None:
+        """Choose the next channel; when there is none, the payment fails for the reason that it was refused for."""
+        table = self._tables.get(payment.tenant_id)
+        tried = self._tried[payment.payment_id] = self._tried.get(payment.payment_id, frozenset()) | {payment.channel_id}
+        decision = self._decide(payment, table, now_ms, tried) if table else None
+        if decision is None or decision.chosen is None:
+            failed = Verdict(event=life.Event.DECLINE, state=State.FAILED, reason=verdict.reason)
+            plan.add_change(index, payment, item, failed, now_ms)
+            return
+        self._count(decision)
+        account = decision.chosen
+        number = attempt_number(shard=self._shard, now_ms=now_ms, random=os.urandom(RANDOM_BYTES))
+        moved = payment._replace(
+            channel_id=account.channel_id, account_id=account.account_id, merchant_no=account.merchant_no,
+            attempt_no=number, attempt_index=payment.attempt_index + 1, send_count=1,
+        )  # fmt: skip
+        redirect = store.Redirect(
+            payment.tenant_id, payment.payment_id, payment.revision, life.Event.REROUTE, item.source.name,
+            verdict.reason, payment.attempt_no,
+            "NOT_SENT" if item.outcome is Outcome.NOT_SENT else "REJECTED",
+            moved.channel_id, moved.account_id, moved.merchant_no, number, moved.attempt_index, 1,
+            json.dumps(decision_record(decision), separators=(",", ":")), payment.close_reason, life.SUBMIT_PATIENCE_S,
+        )  # fmt: skip
+        plan.redirects[payment.payment_id] = (index, redirect, moved)
+
+    def _finish(
+        self, plan: "_Plan", settled: Sequence[store.Settled], moved: set[str], results: list[str]
+    ) -> list[int]:
+        """After the commit: update memory, tell who waits, send on. Return the indices whose payment had moved."""
+        again: list[int] = []
+        for done in settled:
+            index, change, payment = plan.changes.pop(done.payment_id)
+            results[index] = "APPLIED"
+            self._transitions.labels(change.event).inc()
+            payment = payment._replace(duplicate=payment.duplicate or done.duplicate, update_ms=done.update_ms)
+            if change.event == life.Event.CONFIRM and life.must_give_back(payment, duplicate=done.duplicate):
+                payment = payment._replace(refund_reserved_minor=payment.amount_minor)
+            self._settled(payment)
+        for payment_id in moved:
+            index, redirect, payment = plan.redirects.pop(payment_id)
+            results[index] = "APPLIED"
+            self._transitions.labels(redirect.event).inc()
+            payment = payment._replace(revision=payment.revision + 1)
+            self._open.pop(redirect.old_attempt_no, None)
+            self._remember([payment])
+            self._charge([payment])
+        # What is left was moved by somebody else: read it again, under the number by which it is remembered.
+        for index, change, _ in plan.changes.values():
+            self._open.pop(change.attempt_no, None)
+            again.append(index)
+        for index, redirect, _ in plan.redirects.values():
+            self._open.pop(redirect.old_attempt_no, None)
+            again.append(index)
+        for payment in plan.questions:
+            question = Lookup(payment.attempt_no, payment.merchant_no)
+            self._hand_on(payment.channel_id, Task(Operation.QUERY, payment.tenant_id, question))
+        return again
+
+    def _settled(self, payment: Payment) -> None:
+        payment = payment._replace(revision=payment.revision + 1)
+        if payment.state in life.FINAL:
+            self._open.pop(payment.attempt_no, None)
+            self._tried.pop(payment.payment_id, None)
+        else:
+            self._open[payment.attempt_no] = payment
+        self._tell(payment)
+
+    # --- other acts -------------------------------------------------------------------------------------------------
+
+    async def _apply_to_refunds(self, batch: Sequence[Evidence]) -> list[str]:
+        return await self._database.run(refund_store.apply_evidence, batch, refund_life.apply)
+
+    async def ask_close(self, wishes: Sequence[CloseWish]) -> list[Accepted]:
+        """Note that callers give up on payments; the channel is asked to close, and only its word closes."""
+        loaded = await self._database.run(store.load, [wish[:2] for wish in wishes])
+        found = {(payment.tenant_id, payment.payment_id): payment for payment in loaded}
+        answers: list[Accepted] = []
+        plan = _Plan()
+        for index, wish in enumerate(wishes):
+            payment = found.get((wish.tenant_id, wish.payment_id))
+            if payment is None:
+                answers.append(Accepted(refusal=not_found(wish.payment_id)))
+            elif payment.state not in life.OPEN:
+                answers.append(Accepted(payment=payment) if payment.state is State.CLOSED else Accepted(refusal=_final(payment)))
+            elif payment.close_reason or payment.payment_id in plan.redirects:
+                answers.append(Accepted(payment=payment))
+            else:
+                closing = payment._replace(close_reason=wish.reason)
+                plan.redirects[payment.payment_id] = (index, _close_redirect(payment, wish.reason), closing)
+                answers.append(Accepted(payment=closing._replace(revision=closing.revision + 1)))
+        if plan.redirects:
+            _, moved = await self._database.run(_write, plan)
+            for payment_id, (index, _, closing) in plan.redirects.items():
+                self._open.pop(closing.attempt_no, None)
+                if payment_id not in moved:
+                    answers[index] = Accepted(
+                        refusal=Refusal(Kind.MOVED, "PAYMENT_MOVED", f"payment {payment_id} moved meanwhile; try again")
+                    )
+        return answers
+
+    async def dry_run(self, orders: Sequence[OrderFacts]) -> list[Decision | Refusal]:
+        """Decide for orders that are not made."""
+        now_ms = self._clock_ms()
+        answers: list[Decision | Refusal] = []
+        for facts in orders:
+            table = self._tables.get(facts.tenant_id)
+            if table is None or self._desk is None or facts.product_code not in self._desk.tenants[facts.tenant_id].products:
+                answers.append(
+                    Refusal(Kind.INVALID, "UNKNOWN_PRODUCT", f"product_code: {facts.product_code!r} is not a product")
+                )
+            else:
+                answers.append(decide(facts, table, self._snapshots, now_ms=now_ms, draw=random.random()))
+        return answers
+
+
+class _Plan:
+    """What one transaction will do, by payment."""
+
+    def __init__(self) -> None:
+        self.changes: dict[str, tuple[int, store.Change, Payment]] = {}
+        self.redirects: dict[str, tuple[int, store.Redirect, Payment]] = {}
+        self.cases: list[tuple[str, str, str, str, str]] = []
+        self.extra_refunds: list[tuple[str, int, str, str]] = []
+        self.questions: list[Payment] = []
+        self._paid_orders: set[tuple[str, str]] = set()
+
+    def indices(self) -> list[int]:
+        """Return the places in the batch of what moves payments."""
+        return [index for index, _, _ in (*self.changes.values(), *self.redirects.values())]
+
+    def is_empty(self) -> bool:
+        return not (self.changes or self.redirects or self.cases or self.extra_refunds)
+
+    def admits(self, payment: Payment, verdict: Verdict) -> bool:
+        if payment.payment_id in self.changes or payment.payment_id in self.redirects:
+            return False
+        return verdict.event is not life.Event.CONFIRM or (payment.tenant_id, payment.order_no) not in self._paid_orders
+
+    def add_change(self, index: int, payment: Payment, item: Evidence, verdict: Verdict, now_ms: int) -> None:
+        assert verdict.event is not None and verdict.state is not None
+        confirmed = verdict.event is life.Event.CONFIRM
+        if confirmed:
+            self._paid_orders.add((payment.tenant_id, payment.order_no))
+        waiting = verdict.state is State.PENDING
+        success_ms = (item.success_time_ms or now_ms) if confirmed else 0
+        txn_no = item.channel_txn_no if confirmed else ""
+        books = (f"channel:{payment.channel_id}:{payment.account_id}", f"orders:{payment.product_code}")
+        debit, credit = books if confirmed else ("", "")
+        after = payment._replace(
+            state=verdict.state, reason=verdict.reason, proof_rank=int(item.source),
+            channel_txn_no=txn_no or payment.channel_txn_no, late=payment.late or verdict.late,
+            action_kind=item.action_kind if waiting else "", action_value=item.action_value if waiting else "",
+            success_ms=success_ms or payment.success_ms,
+        )  # fmt: skip
+        change = store.Change(
+            payment.tenant_id, payment.payment_id, payment.order_no, payment.revision, verdict.event, verdict.state,
+            verdict.reason[:128], item.source.name, int(item.source), payment.attempt_no,
+            ATTEMPT_STATES[verdict.event], txn_no, success_ms, verdict.late,
+            after.action_kind, after.action_value,
+            life.QUERY_DELAYS_S[0] if verdict.state in life.OPEN else None,
+            life.NOTICES.get(verdict.state, ""), debit, credit,
+        )  # fmt: skip
+        self.changes[payment.payment_id] = (index, change, after)
+
+
+def _write(connection: Any, plan: _Plan) -> tuple[list[store.Settled], set[str]]:
+    """Write a plan: the second transaction of a payment's life."""
+    settled = store.settle(connection, [change for _, change, _ in plan.changes.values()]) if plan.changes else []
+    moved = store.redirect(connection, [item for _, item, _ in plan.redirects.values()]) if plan.redirects else set()
+    if plan.cases:
+        store.open_cases(connection, plan.cases)
+    if plan.extra_refunds:
+        refund_store.refund_attempts(connection, plan.extra_refunds)
+    return settled, moved
+
+
+def _extra_refund(payment: Payment, item: Evidence) -> tuple[str, int, str, str]:
+    """Return what an attempt that was left behind gives back: what it says it took, or all where it does not say."""
+    amount_minor = item.amount_minor if item.amount_minor > 0 else payment.amount_minor
+    return item.attempt_no, amount_minor, item.currency_code or payment.currency_code, item.merchant_no
+
+
+def _same_again(payment: Payment, item: Evidence, send_count: int) -> store.Redirect:
+    return store.Redirect(
+        payment.tenant_id, payment.payment_id, payment.revision, life.Event.RESEND, item.source.name, "NOT_FOUND",
+        payment.attempt_no, "", payment.channel_id, payment.account_id, payment.merchant_no, payment.attempt_no,
+        payment.attempt_index, send_count, "", payment.close_reason, life.SUBMIT_PATIENCE_S,
+    )  # fmt: skip
+
+
+def _close_redirect(payment: Payment, reason: str) -> store.Redirect:
+    return store.Redirect(
+        payment.tenant_id, payment.payment_id, payment.revision, life.Event.ASK_CLOSE, "CALLER", reason,
+        payment.attempt_no, "", payment.channel_id, payment.account_id, payment.merchant_no, payment.attempt_no,
+        payment.attempt_index, payment.send_count, "", reason, 0,
+    )  # fmt: skip
+
+
+def no_route(decision: Decision) -> Refusal:
+    """Refuse for want of a channel, with the reason of every candidate."""
+    reasons = tuple((item.channel_id, item.eliminated_by) for item in decision.candidates[:32])
+    return Refusal(Kind.FORBIDDEN_BY_STATE, "NO_ROUTE", reason_text(decision)[:1000], metadata=reasons)
+
+
+def not_found(payment_id: str) -> Refusal:
+    """Refuse for want of the payment, whether it does not exist or is another tenant's."""
+    return Refusal(Kind.NOT_FOUND, "PAYMENT_NOT_FOUND", f"there is no payment {payment_id!r}")
+
+
+def _final(payment: Payment) -> Refusal:
+    return Refusal(
+        Kind.FORBIDDEN_BY_STATE, "PAYMENT_FINAL", f"payment {payment.payment_id} is {payment.state}",
+        metadata=(("state", payment.state),),
+    )  # fmt: skip
+
+
+def _in_the_way(order: NewPayment, clashes: Sequence[store.Clash]) -> Refusal:
+    same_order = [c for c in clashes if (c.payment.tenant_id, c.payment.order_no) == (order.tenant_id, order.order_no)]
+    paid = next((clash for clash in same_order if clash.kept), None)
+    if paid is not None:
+        return Refusal(
+            Kind.FORBIDDEN_BY_STATE, "ORDER_PAID", f"order {order.order_no} is paid",
+            metadata=(("payment_id", paid.payment.payment_id),),
+        )  # fmt: skip
+    if same_order:
+        return Refusal(
+            Kind.FORBIDDEN_BY_STATE, "PAYMENT_OPEN", f"order {order.order_no} has an open payment by this method",
+            metadata=(("payment_id", same_order[0].payment.payment_id),),
+        )  # fmt: skip
+    return Refusal(Kind.MOVED, "ORDER_MOVED", f"order {order.order_no} changed meanwhile; try again")

@@ -1,0 +1,153 @@
+"""Ray, all of it: how the cluster is started or joined, every option of every actor, and how a peer is called.
+
+Money methods are never repeated by Ray (`max_task_retries` 0): an error after dispatch means that the message may have
+been acted on. An actor holds nothing that must survive, so Ray may start it again at any time (`max_restarts` -1).
+
+Ray reads its environment when it is imported: call `actors.environment.prepare` before importing this module.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.exceptions
+from ray.actor import ActorHandle
+
+from actors import environment
+from actors.peers import PeerLost, pack, unpack
+from actors.shell import Inhabitant, Shell
+from domain.refusals import Refused
+
+NAMESPACE = "paydesk"
+# About the smallest that Ray takes; no message of ours goes through it.
+OBJECT_STORE_BYTES = 80 << 20
+
+
+# Long polls and slow channels keep calls open; more than this queues at the caller.
+MAX_CONCURRENCY = 400
+# Ray's own processes without which nothing goes on.
+_VITAL = frozenset({"gcs_server", "raylet"})
+# Calls that a caller may have under way to one actor before it is told to wait.
+MAX_PENDING_CALLS = 1_000
+
+
+def start_local(*, directory: Path) -> str:
+    """Start a Ray of our own on this machine, reachable over loopback only; return its address."""
+    temporary = environment.ray_directory(directory)
+    temporary.mkdir(parents=True, exist_ok=True)
+    context = ray.init(
+        address="local",
+        namespace=NAMESPACE,
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _temp_dir=str(temporary),
+        _node_ip_address="127.0.0.1",
+    )
+    return str(context.address_info["address"])  # type: ignore[attr-defined]  # of the context that init returns
+
+
+def join(address: str) -> None:
+    """Join the Ray at `address` as a driver."""
+    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, _node_ip_address=None)
+
+
+def leave() -> None:
+    """Let go of Ray; a local one that this process started ends with it."""
+    ray.shutdown()
+
+
+def lost_processes() -> list[str]:
+    """Name what has ended of a Ray that this process started, without which it is none; a Ray that was joined has none."""
+    # Ray itself only tells after its own time-outs, half a minute later.
+    node = ray._private.worker._global_node  # noqa: SLF001
+    dead: list[tuple[str, Any]] = node.dead_processes() if node is not None else []
+    return sorted({str(kind) for kind, _ in dead} & _VITAL)
+
+
+def start_host(name: str, inhabitants: Sequence[Inhabitant]) -> ActorHandle[Any]:
+    """Start a host with its inhabitants, or find the running one of that name."""
+    options: dict[str, Any] = {
+        "name": name,
+        "namespace": NAMESPACE,
+        "get_if_exists": True,
+        "lifetime": None,  # one tree, one fate: it ends with the process that started it
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+        "max_concurrency": MAX_CONCURRENCY,
+        "max_pending_calls": MAX_PENDING_CALLS,
+        "enable_task_events": False,
+    }
+    # A class named like the host, so that `ps` and Ray's logs tell which process is which.
+    named = type(name, (Shell,), {})
+    return ray.remote(**options)(named).remote(pack(list(inhabitants)))  # type: ignore[return-value]
+
+
+def replace_host(name: str) -> None:
+    """Kill a host that does not answer; Ray starts it again under the same handle."""
+    with contextlib.suppress(ValueError):  # it is gone already, and its restart is under way
+        ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=False)
+
+
+class _Host:
+    """A host by its name. The handle is looked up at the first call, and again after the host was lost."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._handle: ActorHandle[Any] | None = None
+
+    async def ask(self, what: str, method: str, *arguments: Any, timeout_s: float) -> Any:
+        """Call a method of the shell. Raise PeerLost, or the Refused that it raised."""
+        try:
+            if self._handle is None:
+                loop = asyncio.get_running_loop()
+                self._handle = await loop.run_in_executor(None, lambda: ray.get_actor(self._name, namespace=NAMESPACE))
+            reference = getattr(self._handle, method).remote(*arguments)
+            return await asyncio.wait_for(_result(reference), timeout_s)
+        except TimeoutError as error:
+            raise PeerLost(f"{what} did not answer in {timeout_s:g} s") from error
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, Refused):
+                raise error.cause from None
+            raise PeerLost(f"{what} failed: {error.cause!r}"[:500]) from error
+        except (ray.exceptions.RayError, ValueError) as error:
+            self._handle = None
+            raise PeerLost(f"{what} is not there: {type(error).__name__}") from error
+
+
+class RayPeer:
+    """Calls the inhabitant of a role in its host."""
+
+    def __init__(self, host: str, role: str) -> None:
+        self._host = _Host(host)
+        self._role = role
+
+    async def call(self, method: str, *arguments: Any, timeout_s: float = 10.0) -> Any:
+        """Call a method of the plain class. Raise PeerLost, or the Refused that it raised."""
+        what = f"{self._role}.{method}"
+        return unpack(await self._host.ask(what, "call", self._role, method, pack(arguments), timeout_s=timeout_s))
+
+    async def process_id(self) -> int:
+        """Return the process id of the host."""
+        return int(await self._host.ask(self._role, "process_id", timeout_s=5.0))
+
+
+class HostPeer:
+    """A whole host, as the supervisor sees it."""
+
+    def __init__(self, host: str) -> None:
+        self._name = host
+        self._host = _Host(host)
+
+    async def call(self, method: str, *arguments: Any, timeout_s: float = 10.0) -> Any:
+        """Ping the host. Raise PeerLost."""
+        return unpack(await self._host.ask(f"{self._name}.{method}", method, *arguments, timeout_s=timeout_s))
+
+
+async def _result(reference: Any) -> Any:
+    return await reference

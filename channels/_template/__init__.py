@@ -1,0 +1,1 @@
+"""A channel to copy: complete, tiny, and passing the contract suite against the bank in `example.py`."""

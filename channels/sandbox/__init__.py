@@ -1,0 +1,1 @@
+"""The sandbox channel: speaks to the channel simulator, for functional and load tests."""

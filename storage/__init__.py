@@ -1,0 +1,1 @@
+"""PostgreSQL, the truth: tables, one module of statements per aggregate, migrations, and the embedded server."""

@@ -1,0 +1,69 @@
+"""Figures about money and work that are asked of the tables, so that no restart loses them."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+
+class Gauge(NamedTuple):
+    """One figure, by name and labels."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class _Question(NamedTuple):
+    """What a figure means, the labels that its first columns hold, and how it is asked."""
+
+    text: str
+    labels: tuple[str, ...]
+    statement: str
+
+
+QUESTIONS = {
+    "unknown_payments": _Question(
+        "Payments in UNKNOWN, by the time since they last moved", ("age_bucket",), """
+        SELECT CASE WHEN now() - update_time < interval '1 minute' THEN 'under_1_min'
+                    WHEN now() - update_time < interval '10 minutes' THEN 'under_10_min'
+                    ELSE 'over_10_min' END, count(*)
+        FROM payments WHERE state = 'UNKNOWN' AND next_action_time IS NOT NULL GROUP BY 1""",
+    ),
+    "money_in_doubt_minor": _Question(
+        "Minor units of payments that are not final, by state", ("tenant", "kind"), """
+        SELECT tenant_id, state, sum(amount_minor) FROM payments
+        WHERE state IN ('UNKNOWN', 'SUBMITTING', 'PENDING') AND next_action_time IS NOT NULL GROUP BY 1, 2""",
+    ),
+    "overdue_payments": _Question(
+        "Payments whose next step is more than a minute late", (),
+        "SELECT count(*) FROM payments WHERE next_action_time < now() - interval '60 s'",
+    ),
+    "notify_backlog": _Question(
+        "Events that wait for their delivery", (), "SELECT count(*) FROM events WHERE deliver_state = 'PENDING'",
+    ),
+    "notify_oldest_seconds": _Question(
+        "Age of the oldest event that waits", (), """
+        SELECT coalesce(extract(epoch FROM now() - min(create_time)), 0) FROM events
+        WHERE deliver_state = 'PENDING'""",
+    ),
+    "notices_dead": _Question(
+        "Events that were given up", (), "SELECT count(*) FROM events WHERE deliver_state = 'DEAD'",
+    ),
+    "refunds": _Question("Refunds by state", ("state",), "SELECT state, count(*) FROM refunds GROUP BY 1"),
+    "cases_open": _Question(
+        "Contradictions that need a person", ("kind",), "SELECT kind, count(*) FROM cases GROUP BY 1",
+    ),
+    "callbacks_parked": _Question(
+        "Verified callbacks that could not be used", (),
+        "SELECT count(*) FROM callbacks WHERE state = 'PARKED'",
+    ),
+}  # fmt: skip
+
+
+def read(connection: Connection) -> list[Gauge]:
+    """Ask for all of them."""
+    gauges: list[Gauge] = []
+    for name, question in QUESTIONS.items():
+        for *labels, value in connection.exec_driver_sql(question.statement):
+            gauges.append(Gauge(name, dict(zip(question.labels, map(str, labels), strict=True)), float(value)))
+    return gauges
