@@ -1,0 +1,1 @@
+"""Running it: the `paydesk` command, its processes, benchmarks, load and chaos tools."""

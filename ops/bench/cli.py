@@ -1,0 +1,195 @@
+"""`paydesk bench …`: every speed and memory target, measured against a reference of the same run."""
+
+import time
+from typing import Annotated, Any
+
+import psutil
+import typer
+from rich.progress import Progress
+
+from ops.bench import fill, pgbench, stage
+from ops.bench.stage import console, finish
+
+app = typer.Typer(help="Measure speed and memory, each against a reference of the same run.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+Seconds = Annotated[float, typer.Option(help="Counted seconds of each measurement.")]
+
+
+@app.command()
+def payments(seconds: Seconds = 10, as_json: Json = False) -> None:
+    """Durable payments a second through unary gRPC, against a bare echo and against pgbench."""
+    result: dict[str, Any] = {"bench": "payments"}
+    _echo(result, seconds, "echo")
+    with stage.deployment("desk.toml") as running:
+        key = stage.key_of(running)
+        _warm(running, key)
+        idle = _callers(running, key, 1, seconds)
+        few = _callers(running, key, 64, seconds)
+        roots = list(running.processes().values())
+        before, started_s = stage.cpu_s(roots), time.monotonic()
+        many = _callers(running, key, 512, seconds)
+        result["cores_used"] = stage.cores_used(before, stage.cpu_s(roots), time.monotonic() - started_s)
+        _echo(result, seconds, "echo_after")
+        result["pgbench_per_s"] = round(pgbench.run(running.settings.database_url, clients=64, seconds=int(seconds)), 1)
+    result["echo_per_s"] = round((result.pop("echo") + result.pop("echo_after")) / 2, 1)
+    result["payments_per_s"] = many["calls_per_s"]
+    for name, run in (("1", idle), ("64", few), ("512", many)):
+        result[f"callers_{name}"] = {field: run[field] for field in ("calls_per_s", "p50_ms", "p99_ms", "errors")}
+    result["load_generator_cores"] = round(many["cpu_s"] / (seconds + 2), 3)
+    result["ratio_echo"] = round(result["payments_per_s"] / result["echo_per_s"], 3)
+    result["ratio_pgbench"] = round(result["payments_per_s"] / result["pgbench_per_s"], 3)
+    result["saturated"] = _saturated(result)
+    finish(
+        result,
+        as_json=as_json,
+        bars={
+            "ratio_echo": (result["ratio_echo"], ">=", 0.50),
+            "ratio_pgbench": (result["ratio_pgbench"], ">=", 1.2),
+            "p50_ms with one caller": (idle["p50_ms"], "<=", 12),
+            "p99_ms with one caller": (idle["p99_ms"], "<=", 30),
+        },
+    )
+
+
+def _echo(result: dict[str, Any], seconds: float, name: str) -> None:
+    """Measure the echo; it is measured before and after, since a machine's speed drifts."""
+    with stage.echo() as target:
+        measured = stage.call("caller", "--target", target, "--callers", 512, "--seconds", seconds / 2)
+    console.print(f"echo, 512 callers: {measured['calls_per_s']}/s, p50 {measured['p50_ms']} ms")
+    result[name] = measured["calls_per_s"]
+
+
+def _callers(running: Any, key: str, callers: int, seconds: float) -> dict[str, Any]:
+    measured = stage.call("caller", "--target", running.target, "--key", key, "--callers", callers, "--seconds", seconds)
+    console.print(
+        f"payments, {callers} callers: {measured['calls_per_s']}/s, p50 {measured['p50_ms']} ms, p99 {measured['p99_ms']} ms"
+    )
+    return measured
+
+
+def _warm(running: Any, key: str) -> None:
+    stage.call("caller", "--target", running.target, "--key", key, "--callers", 64, "--seconds", 2)
+
+
+def _saturated(result: dict[str, Any]) -> str:
+    used = sum(result["cores_used"].values()) + result["load_generator_cores"]
+    cores = psutil.cpu_count() or 1
+    busiest = max(result["cores_used"], key=result["cores_used"].get, default="")
+    full = "all cores are busy" if used > 0.9 * cores else "the cores are not all busy"
+    return f"{used:.2f} of {cores} cores used ({full}); most by: {busiest}"
+
+
+@app.command("slow-channel")
+def slow_channel(
+    rate: Annotated[float, typer.Option(help="Payments begun a second.")] = 400, seconds: Seconds = 20, as_json: Json = False
+) -> None:
+    """Our own part of the latency when a channel takes its time (log-normal, p50 120 ms, p99 380 ms)."""
+    with stage.deployment("slow-desk.toml") as running:
+        key = stage.key_of(running)
+        _warm(running, key)
+        seed = running.settings.simulator_seed
+        roots = list(running.processes().values())
+        before, started_s = stage.cpu_s(roots), time.monotonic()
+        measured = stage.call(
+            "open_model", "--target", running.target, "--key", key, "--rate", rate, "--seconds", seconds, "--seed", seed
+        )
+        used = stage.cores_used(before, stage.cpu_s(roots), time.monotonic() - started_s)
+    result = {"bench": "slow-channel", **measured, "cores_used": used}
+    finish(
+        result,
+        as_json=as_json,
+        bars={
+            "own_p99_ms": (measured["own_p99_ms"], "<=", 100),
+            "errors": (sum(measured["errors"].values()), "<=", 0),
+            "own_min_ms (below 0 the channel's time is not subtracted rightly)": (measured["own_min_ms"], ">=", 0),
+        },
+    )
+
+
+@app.command()
+def routing(seconds: Seconds = 8, as_json: Json = False) -> None:
+    """Decisions a second through DryRunRoute with 8 channels and 20 rules, and one decision in process."""
+    from ops.bench.decisions import decision_percentiles_us
+
+    in_process = decision_percentiles_us()
+    with stage.deployment("routing-desk.toml", simulator=True) as running:
+        key = stage.key_of(running)
+        measured = stage.call("dry_run", "--target", running.target, "--key", key, "--callers", 512, "--seconds", seconds)
+    result = {"bench": "routing", **measured, **in_process}
+    _echo(result, seconds, "echo_per_s")
+    finish(
+        result,
+        as_json=as_json,
+        bars={
+            "decisions_per_s": (measured["decisions_per_s"], ">=", 3_000),
+            "decision_p99_us": (in_process["decision_p99_us"], "<=", 200),
+        },
+    )
+
+
+@app.command()
+def growth(
+    rows: Annotated[int, typer.Option(help="Payments in the tables for the second measurement.")] = 5_000_000,
+    seconds: Seconds = 15,
+    as_json: Json = False,
+) -> None:
+    """Payments a second with millions of payments in the tables, against an empty database."""
+    with stage.deployment("desk.toml") as running:
+        key = stage.key_of(running)
+        _warm(running, key)
+        empty = _callers(running, key, 512, seconds)
+        with Progress(console=console) as bar:
+            task = bar.add_task(f"filling in {rows:,} payments", total=rows)
+            fill.fill(running.settings.database_url, rows, lambda done: bar.update(task, completed=done))
+        _warm(running, key)
+        full = _callers(running, key, 512, seconds)
+    ratio = round(full["calls_per_s"] / empty["calls_per_s"], 3)
+    result = {"bench": "growth", "rows": rows, "empty": empty, "full": full, "ratio": ratio}
+    finish(result, as_json=as_json, bars={"ratio": (ratio, ">=", 0.9)})
+
+
+@app.command()
+def footprint(
+    idle_s: Annotated[float, typer.Option(help="How long idleness is watched.")] = 30, as_json: Json = False
+) -> None:
+    """Cold start to SERVING, and memory and CPU of everything when idle, database included."""
+    started_s = time.monotonic()
+    with stage.deployment("../demo/desk.toml") as running:
+        cold_start_s = round(time.monotonic() - started_s, 2)
+        time.sleep(10)  # what start-up left to do is not idleness
+        roots = list(running.processes().values())
+        before, watched_s = stage.cpu_s(roots), time.monotonic()
+        time.sleep(idle_s)
+        seconds = time.monotonic() - watched_s
+        used = stage.cores_used(before, stage.cpu_s(roots), seconds)
+        pss: dict[str, int] = {}
+        for process in stage.tree(roots):
+            role = stage.role_of(process)
+            pss[role] = pss.get(role, 0) + process.memory_full_info().pss
+    total_cpu = round(sum(used.values()), 4)
+    total_gb = round(sum(pss.values()) / 1e9, 3)
+    result = {
+        "bench": "footprint", "cold_start_s": cold_start_s, "idle_pss_gb": total_gb, "idle_cores": total_cpu,
+        "pss_mb_by_role": {role: round(size / 1e6) for role, size in sorted(pss.items(), key=lambda i: -i[1])},
+        "cores_by_role": used,
+    }  # fmt: skip
+    finish(
+        result,
+        as_json=as_json,
+        bars={
+            "cold_start_s": (cold_start_s, "<=", 10),
+            "idle_pss_gb": (total_gb, "<=", 1.2),
+            "idle_cores": (total_cpu, "<=", 0.05),
+        },
+    )
+
+
+@app.command("all")
+def everything(as_json: Json = False) -> None:
+    """Run all of them, one after the other (growth takes the longest)."""
+    payments(10, as_json)
+    slow_channel(400, 20, as_json)
+    routing(8, as_json)
+    footprint(30, as_json)
+    growth(5_000_000, 15, as_json)

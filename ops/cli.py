@@ -1,0 +1,395 @@
+"""The `paydesk` command.
+
+What a sub-command needs is imported when it runs, so that `paydesk --help` answers at once. What the user can mend is
+told in one sentence, with what to do; anything else is a bug and stays loud.
+"""
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from ops.check import TruthEntry, Verdict
+    from ops.settings import Settings
+
+app = typer.Typer(
+    help="Paydesk: one gRPC service in front of every payment channel.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+keys_app = typer.Typer(help="API keys: who may call, as which tenant, with which roles.", no_args_is_help=True)
+db_app = typer.Typer(help="The database: upgrade it, look at it.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+app.add_typer(db_app, name="db")
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+_FORWARD: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+Target = Annotated[str, typer.Option(help="HOST:PORT of gRPC; default: the deployment of the data directory.")]
+Key = Annotated[str, typer.Option(help="API key; default: PAYDESK_KEY, then the tenant's development key.")]
+Tenant = Annotated[str, typer.Option(help="Whose development key to use; default: the first.")]
+
+
+def main() -> None:
+    """Run the command, and tell what went wrong in a sentence where the user can mend it."""
+    # The embedded database's wheel looks for a folder that containers do not have, and does without it.
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+    # Nothing forks and calls on: without this gRPC notes on every start of a program that it stayed out of it.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        known = _explain(error)
+        if known is None:
+            raise
+        sentence, code = known
+        print(f"paydesk: {sentence}", file=sys.stderr)
+        sys.exit(code)
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def serve() -> None:
+    """Start everything and keep it running; Ctrl-C or SIGTERM ends it."""
+    from ops.serve import serve as run
+
+    run(_settings())
+
+
+@app.command()
+def demo(
+    orders: Annotated[Path | None, typer.Option(help="CSV file of orders; default: a day of 3,300.")] = None,
+    seed: Annotated[int, typer.Option(help="What the sandbox's chance begins with.")] = 1,
+    speed: Annotated[float, typer.Option(min=0.1, max=10, help="1 sends about 75 orders a second.")] = 1.0,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the data directory.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Pay a day of orders through a sandbox that lies; exits 0 only if nothing was lost or doubled."""
+    from ops import logs
+    from ops.demo import report, scene, view
+    from ops.demo.make_orders import ORDERS_FILE
+
+    logs.set_up("error", role="demo")
+    console = _console()
+    options = scene.Options(orders or ORDERS_FILE, seed, speed, keep)
+    with view.View(console) as watching:
+        outcome = scene.Scene(options, watching.tell, watching.look).play()
+    report.show(outcome, console)
+    document = report.document(outcome)
+    if as_json:
+        print(json.dumps(document, ensure_ascii=False))
+    if not document["holds"]:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def load(
+    rate: Annotated[float, typer.Option(min=0.1, max=20_000, help="Payments per second.")] = 100.0,
+    seconds: Annotated[float, typer.Option(min=1, max=86_400)] = 30.0,
+    profile: Annotated[
+        str, typer.Option(help="steady, ramp (from nothing to twice the rate) or peak (3x in the middle).")
+    ] = "steady",
+    tenant: Tenant = "",
+    html: Annotated[Path | None, typer.Option(help="Write a report as one HTML file.")] = None,
+    start: Annotated[
+        bool, typer.Option("--start", help="Start a deployment of its own, and stop it afterwards.")
+    ] = False,
+    target: Target = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Pay at a given rate whatever comes back (an open model), and report latencies from when each was due."""
+    from ops.load import Load, run_load
+
+    wanted = Load(
+        rate=rate, seconds=seconds, profile=profile, tenant=tenant, html=html, start=start, target=target, key=key
+    )
+    result = run_load(wanted, _settings(), _console())
+    if as_json:
+        print(json.dumps(result))
+
+
+@app.command(context_settings=_FORWARD, add_help_option=False)
+def bench(context: typer.Context) -> None:
+    """Measure speed and memory, each against a reference of the same run."""
+    from ops.bench.cli import app as bench_app
+
+    bench_app(args=context.args, prog_name="paydesk bench")
+
+
+@app.command(context_settings=_FORWARD, add_help_option=False)
+def chaos(context: typer.Context) -> None:
+    """Kill random processes under load, and prove that nothing was lost."""
+    from ops.chaos.cli import chaos as run
+
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(run)
+    command(args=context.args, prog_name="paydesk chaos")
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def check(
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds in which what is not at rest yet is looked at again.")
+    ] = 0.0,
+    target: Target = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Check that no money was lost, doubled or invented: the tables against themselves and the sandbox's truth."""
+    import time
+
+    from ops import running
+    from ops.check import show
+
+    settings, console = _settings(), _console()
+    give_up_s = time.monotonic() + patience
+    with running.database_url(settings) as url:
+        verdict = _look(settings, url, target, key)
+        while not verdict.holds and time.monotonic() < give_up_s:
+            time.sleep(2)
+            verdict = _look(settings, url, target, key)
+    show(verdict, console)
+    if as_json:
+        print(json.dumps(verdict.document(), ensure_ascii=False))
+    if not verdict.holds:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _look(settings: "Settings", url: str, target: str, key: str) -> "Verdict":
+    from ops.check import check as check_all
+
+    return check_all(url, _truth(settings, target, key))
+
+
+def _truth(settings: "Settings", target: str, key: str) -> "Iterator[TruthEntry] | None":
+    """Return the sandbox's truth: of a running one, else from its ledger on disk; None where there is no sandbox."""
+    from ops import address
+    from ops import call as calls
+    from ops.check import truth_of_ledger, truth_of_service
+
+    found = address.find(settings, target=target)
+    if found is None:
+        directory = settings.data_dir.expanduser() / "simulator"
+        return truth_of_ledger(directory) if directory.is_dir() else None
+    key = address.key_for(found, tenant="", key=key)
+    return truth_of_service(found.target, key) if calls.has_sandbox(found.target, key) else None
+
+
+@app.command()
+def call(
+    method: Annotated[str, typer.Argument(help="Such as Payments/CreatePayment.")] = "",
+    request: Annotated[str, typer.Argument(help="The request as JSON; - reads it from standard input.")] = "{}",
+    tenant: Tenant = "",
+    target: Target = "",
+    key: Key = "",
+    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Deadline in seconds.")] = 20.0,
+    limit: Annotated[int, typer.Option(min=0, help="Answers of a stream; 0 for all.")] = 0,
+    list_methods: Annotated[bool, typer.Option("--list", help="List the methods.")] = False,
+    fields: Annotated[bool, typer.Option("--fields", help="Show the fields of the method's request.")] = False,
+) -> None:
+    """Call a method of the API: JSON in, JSON out. `paydesk call --list` names the methods."""
+    from ops import address
+    from ops import call as calls
+
+    if list_methods or not method:
+        print("\n".join(item.short_name for item in calls.methods()))
+        return
+    found = calls.find(method)
+    if fields:
+        print(calls.fields(found))
+        return
+    message = calls.read_request(found, sys.stdin.read() if request == "-" else request)
+    place = address.require(_settings(), target=target)
+    who = address.key_for(place, tenant=tenant, key=key)
+    for answer in calls.call(found, message, target=place.target, key=who, timeout_s=timeout, limit=limit):
+        print(answer, flush=True)
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+@keys_app.command("add")
+def add_key(
+    tenant: Annotated[str, typer.Argument(help="The tenant that the key speaks for.")],
+    principal: Annotated[str, typer.Argument(help="Who holds it, such as the name of a system.")],
+    role: Annotated[list[str] | None, typer.Option(help="May be given several times; default: PARTNER_API.")] = None,
+) -> None:
+    """Make a key and print it; it is stored nowhere and can't be shown again."""
+    from ops import keys, running
+
+    settings = _settings()
+    with running.database_url(settings) as url:
+        key_id, key = keys.add(url, settings, tenant=tenant, principal=principal, roles=role or ["PARTNER_API"])
+    print(key)
+    print(f"{key_id}: keep it now, it is not shown again; gateways know it within a second", file=sys.stderr)
+
+
+@keys_app.command("list")
+def list_keys() -> None:
+    """List keys, never their text."""
+    from ops import keys, running
+
+    with running.database_url(_settings()) as url:
+        keys.show(url, _console())
+
+
+@keys_app.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="Such as key_0123456789ab; see `paydesk keys list`.")],
+) -> None:
+    """Revoke a key; gateways refuse it within a second."""
+    from ops import keys, running
+
+    with running.database_url(_settings()) as url:
+        if not keys.revoke(url, key_id):
+            print(f"paydesk: there is no key {key_id!r} that counts; see `paydesk keys list`", file=sys.stderr)
+            raise typer.Exit(EXIT_FAILED)
+    print(f"{key_id} is revoked")
+
+
+# --- database ---------------------------------------------------------------------------------------------------------
+
+
+@db_app.command("upgrade")
+def upgrade_database() -> None:
+    """Bring the schema to the newest version; `paydesk serve` does so by itself."""
+    from ops import database, running
+
+    with running.database_url(_settings()) as url:
+        database.upgrade(url)
+        database.show_status(url, _console())
+
+
+@db_app.command("status")
+def show_database() -> None:
+    """Show schema version, sizes and connections."""
+    from ops import database, running
+
+    with running.database_url(_settings()) as url:
+        database.show_status(url, _console())
+
+
+@db_app.command("url")
+def show_url() -> None:
+    """Print the database's URL, with its password."""
+    from ops import running
+
+    with running.database_url(_settings()) as url:
+        print(url)
+
+
+@db_app.command("psql", context_settings=_FORWARD)
+def psql(context: typer.Context) -> None:
+    """Open psql on the database; what follows is handed to it, such as -c 'SELECT 1'."""
+    from ops import database, running
+
+    with running.database_url(_settings()) as url:
+        code = database.psql(url, context.args)
+    raise typer.Exit(code)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def _settings() -> "Settings":
+    from ops.deployment import CannotStart
+    from ops.settings import Settings
+
+    file = os.environ.get("PAYDESK_CONFIG")
+    if file and not Path(file).is_file():
+        raise CannotStart(f"PAYDESK_CONFIG names {file}, which is no file")
+    return Settings()
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    # Without a terminal there is no width to fit; a pipe gets room for a whole table.
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=140)
+
+
+def _explain(error: Exception) -> tuple[str, int] | None:
+    """Return a sentence and an exit code for what the user can mend, None for a bug."""
+    from ops.call import BadCall
+    from ops.demo.scene import BadOrders
+    from ops.deployment import CannotStart
+    from simulator.errors import LedgerDamaged
+
+    match error:
+        case CannotStart() | LedgerDamaged():
+            return str(error), EXIT_FAILED
+        case BadCall():
+            return str(error), EXIT_USAGE
+        case BadOrders():
+            return _orders_text(error.report), EXIT_USAGE
+        case OSError() if error.filename:
+            return f"{error.filename}: {(error.strerror or str(error)).lower()}", EXIT_USAGE
+        case _:
+            return _explain_library(error)
+
+
+def _explain_library(error: Exception) -> tuple[str, int] | None:
+    import tomllib
+
+    import grpc
+    import pydantic
+    import sqlalchemy.exc
+
+    from ops.call import refusal_text
+    from storage.database import DatabaseUnavailable
+
+    match error:
+        case pydantic.ValidationError():
+            return _settings_text(error), EXIT_USAGE
+        case tomllib.TOMLDecodeError():
+            return f"a TOML file (PAYDESK_CONFIG or PAYDESK_DESK_FILE) can't be read: {error}", EXIT_USAGE
+        case grpc.RpcError():
+            return refusal_text(error), EXIT_FAILED
+        case sqlalchemy.exc.OperationalError() | DatabaseUnavailable():
+            first = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            return f"the database does not answer: {first}; is PAYDESK_DATABASE_URL right?", EXIT_FAILED
+        case sqlalchemy.exc.ArgumentError():
+            return f"PAYDESK_DATABASE_URL is no database URL: {error}", EXIT_USAGE
+        case _:
+            return None
+
+
+def _orders_text(report: Any) -> str:
+    lines = [f"nothing was loaded: the orders file has {report.total:,} problem{'s' if report.total != 1 else ''}"]
+    lines += [f"  {problem}" for problem in report.problems]
+    if report.total > len(report.problems):
+        lines.append(f"  … and {report.total - len(report.problems):,} more")
+    return "\n".join(lines)
+
+
+def _settings_text(error: Any) -> str:
+    """Write every setting that is wrong, by the name that it has in the environment."""
+    lines = [
+        f"PAYDESK_{'.'.join(map(str, item['loc'])).upper()}: {item['msg'].lower()} (it is {str(item['input'])[:80]!r})"
+        for item in error.errors()
+    ]
+    return "; ".join(lines)
+
+
+if __name__ == "__main__":
+    main()

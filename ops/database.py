@@ -1,0 +1,56 @@
+"""The database, for `paydesk db`."""
+
+import subprocess
+from collections.abc import Sequence
+
+import sqlalchemy
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from rich.console import Console
+from rich.table import Table
+
+from storage import migrate
+from storage.database import make_engine
+from storage.embedded import binary
+
+
+def upgrade(url: str) -> None:
+    """Bring the schema to the newest version."""
+    engine = make_engine(url, pool_size=1)
+    try:
+        migrate.upgrade(engine)
+    finally:
+        engine.dispose()
+
+
+def show_status(url: str, console: Console) -> None:
+    """Show what the database is, its schema version, and how much is in it."""
+    engine = make_engine(url, pool_size=1)
+    try:
+        with engine.connect() as connection:
+            version, size, connections = connection.exec_driver_sql(
+                """SELECT current_setting('server_version'), pg_size_pretty(pg_database_size(current_database())),
+                          (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database())"""
+            ).one()
+            schema = MigrationContext.configure(connection).get_current_revision()
+            tables = connection.exec_driver_sql(
+                """SELECT relname, n_live_tup, pg_size_pretty(pg_total_relation_size(relid)) FROM pg_stat_user_tables
+                   ORDER BY pg_total_relation_size(relid) DESC"""
+            ).all()
+    finally:
+        engine.dispose()
+    newest = ScriptDirectory.from_config(migrate.config()).get_current_head()
+    state = "up to date" if schema == newest else f"the newest is {newest}: run `paydesk db upgrade`"
+    console.print(f"PostgreSQL {version}, {size}, {connections} connections; schema {schema or 'none'}, {state}")
+    table = Table("table", box=None, header_style="dim", padding=(0, 2))
+    table.add_column("rows (about)", justify="right")
+    table.add_column("size", justify="right")
+    for name, rows, table_size in tables:
+        table.add_row(name, f"{rows:,}", table_size)
+    console.print(table)
+
+
+def psql(url: str, arguments: Sequence[str]) -> int:
+    """Run psql on the database until it ends; return its exit code."""
+    plain = sqlalchemy.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return subprocess.call([str(binary("psql")), plain, *arguments])

@@ -1,0 +1,340 @@
+"""A deployment on one machine: PostgreSQL, the engine, the ingress and the gateways, started and kept alive.
+
+The watcher holds no Ray and no money: it may be killed at any moment. Its children end with it, and the next
+`paydesk serve` on the same data directory goes on where the database says.
+"""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import filelock
+import grpc
+import psycopg2
+import sqlalchemy
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy import Connection
+
+from ops.settings import LOOPBACK, Settings, pepper
+from servers.identity import ROLES, key_digest, new_key
+from storage import desk as desk_store
+from storage import migrate
+from storage.database import DatabaseUnavailable, make_engine, transact
+from storage.embedded import EmbeddedPostgres
+
+log = structlog.get_logger()
+
+ROOT = Path(__file__).parent.parent
+SANDBOX_DESK = Path(__file__).parent / "demo" / "desk.toml"
+START_TIMEOUT_S = 60.0
+# A child that ends at once is started again, but not in a spin.
+RESTART_PAUSE_S = 0.5
+RESTART_PAUSE_S_MAX = 10.0
+# A child that has lived for so long had started well; whatever ended it, it is started again at once.
+SETTLED_S = 20.0
+# A database that was killed needs a moment for its remains to go and for its recovery.
+DATABASE_PATIENCE_S = 60.0
+WATCH_S = 0.2
+_DATABASE_AWAY = (DatabaseUnavailable, sqlalchemy.exc.OperationalError, psycopg2.OperationalError)
+# Larger than any log of a day; then the file starts again, with one predecessor kept.
+LOG_BYTES_MAX = 64 << 20
+
+
+class CannotStart(Exception):
+    """Why this deployment can't start, and what to do; takes one text."""
+
+
+@dataclass(slots=True)
+class _Child:
+    role: str
+    index: int
+    process: subprocess.Popen[bytes] | None = None
+    pause_s: float = RESTART_PAUSE_S
+    start_at_s: float = 0.0
+    started_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Deployment:
+    """Starts everything, keeps it alive until `stop`."""
+
+    settings: Settings
+    restarts: list[tuple[float, str]] = field(default_factory=list)
+    _postgres: EmbeddedPostgres | None = None
+    _children: list[_Child] = field(default_factory=list)
+    _lock: filelock.BaseFileLock | None = None
+    _stopping: bool = False
+
+    def start(self) -> None:
+        """Start everything and return when gRPC is SERVING. Raise CannotStart."""
+        self._check()
+        directory = self.settings.directory()
+        self._lock = filelock.FileLock(directory / "paydesk.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise CannotStart(
+                f"{directory} is in use by another Paydesk: stop it, or set PAYDESK_DATA_DIR to another directory"
+            ) from error
+        try:
+            self._choose_ports()
+            self._start_database()
+            self.settings.runtime_file().unlink(missing_ok=True)
+            self._spawn_all()
+            self._wait_until_serving(time.monotonic() + START_TIMEOUT_S)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_until_serving(self, deadline_s: float) -> None:
+        while not self.is_serving():
+            if time.monotonic() > deadline_s:
+                logs = self.settings.directory() / "logs"
+                raise CannotStart(f"not serving after {START_TIMEOUT_S:.0f} s; see the logs in {logs}")
+            self.watch_once()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop everything, callers first."""
+        if self._stopping:
+            return
+        self._stopping = True
+        for role in ("gateway", "ingress", "engine"):
+            self._end([child for child in self._children if child.role == role])
+        if self._postgres is not None:
+            self._postgres.stop()
+        if self._lock is not None:
+            self._lock.release()
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Watch until told to end."""
+        while not until():
+            self.watch_once()
+            time.sleep(WATCH_S)
+
+    def watch_once(self) -> None:
+        """Start again what has ended."""
+        if self._stopping:
+            return
+        self._watch_database()
+        now_s = time.monotonic()
+        for child in self._children:
+            ended = child.process is not None and child.process.poll() is not None
+            if ended:
+                self._note_end(child, now_s)
+            if child.process is None and now_s >= child.start_at_s and self._may_start(child):
+                self._spawn(child)
+
+    def _note_end(self, child: _Child, now_s: float) -> None:
+        assert child.process is not None
+        log.warning("process_ended", role=child.role, code=child.process.returncode)
+        self.restarts.append((time.time(), child.role))
+        lived_long = now_s - child.started_s > SETTLED_S
+        child.pause_s = RESTART_PAUSE_S if lived_long else min(child.pause_s * 2, RESTART_PAUSE_S_MAX)
+        child.start_at_s = now_s + (0 if lived_long else child.pause_s)
+        child.process = None
+        if child.role == "engine":
+            self.settings.runtime_file().unlink(missing_ok=True)
+            if not self.settings.ray_address:
+                self._end_drivers()
+
+    def _end_drivers(self) -> None:
+        """End what had joined the Ray that ended with its engine: it would notice too, but only after half a minute."""
+        for child in self._children:
+            if child.role != "engine" and child.process is not None:
+                child.process.kill()
+                child.process.wait()
+                child.process, child.start_at_s = None, 0.0
+
+    def is_serving(self, timeout_s: float = 1.0) -> bool:
+        """Tell whether gRPC answers SERVING and all actors have answered."""
+        if not self.settings.runtime_file().exists():
+            return False
+        with grpc.insecure_channel(self.target) as channel:
+            try:
+                stub = health_pb2_grpc.HealthStub(channel)
+                answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+            except grpc.RpcError:
+                return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    @property
+    def target(self) -> str:
+        """Where gRPC listens."""
+        return f"{self.settings.host}:{self.settings.grpc_port}"
+
+    def processes(self) -> dict[str, int]:
+        """Return the process ids of the children by name, and of PostgreSQL."""
+        found = {f"{c.role}-{c.index}": c.process.pid for c in self._children if c.process is not None}
+        postgres = self._postgres.process_id() if self._postgres else None
+        return found | ({"postgres": postgres} if postgres else {})
+
+    def transact(self, work: Callable[[Connection], Any]) -> Any:
+        """Run something in the database."""
+        engine = make_engine(self.settings.database_url, pool_size=1)
+        try:
+            return transact(engine, work)
+        finally:
+            engine.dispose()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        settings = self.settings
+        beyond = settings.host not in LOOPBACK
+        if settings.desk_file is not None:
+            _read_desk(settings.desk_file)
+        if beyond and not settings.database_url and not settings.allow_embedded_beyond_loopback:
+            raise CannotStart(
+                f"refusing to listen on {settings.host} with the embedded database, which is meant for one machine: set "
+                "PAYDESK_DATABASE_URL, or PAYDESK_ALLOW_EMBEDDED_BEYOND_LOOPBACK=true if you know what that means"
+            )
+
+    def _choose_ports(self) -> None:
+        """Fix the ports; one that is taken is an error, because the port is shared between our own gateways only."""
+        for name in ("grpc_port", "http_port"):
+            port = getattr(self.settings, name)
+            with socket.socket(socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((self.settings.host, port))
+                except OSError as error:
+                    raise CannotStart(
+                        f"port {port} on {self.settings.host} is taken: set PAYDESK_{name.upper()} to another, or to 0"
+                    ) from error
+                setattr(self.settings, name, probe.getsockname()[1])
+        if not self.settings.public_url:
+            self.settings.public_url = f"http://{self.settings.host}:{self.settings.http_port}"
+
+    def _start_database(self) -> None:
+        """Start the embedded server if that is wanted, migrate, and fill the desk.
+
+        Patient with an embedded one: after a kill its last processes hold on to its memory, and then it recovers.
+        """
+        own = bool(self.settings.database_url)
+        if not own:
+            self._postgres = EmbeddedPostgres(self.settings.directory())
+        deadline_s = time.monotonic() + (0 if own else DATABASE_PATIENCE_S)
+        while True:
+            try:
+                if self._postgres is not None:
+                    self.settings.database_url = self._postgres.start()
+                self._prepare_database()
+            except (subprocess.SubprocessError, OSError, *_DATABASE_AWAY) as error:
+                if time.monotonic() > deadline_s:
+                    raise CannotStart(f"the database does not answer: {str(error).strip().splitlines()[0]}") from error
+                time.sleep(RESTART_PAUSE_S)
+            else:
+                return
+
+    def _prepare_database(self) -> None:
+        engine = make_engine(self.settings.database_url, pool_size=1)
+        try:
+            migrate.upgrade(engine)
+            transact(engine, self._set_up_desk)
+        finally:
+            engine.dispose()
+
+    def _set_up_desk(self, connection: Connection) -> None:
+        """Fill an empty desk from the file, so that something works at once."""
+        file = self.settings.desk_file
+        if file is None and desk_store.load(connection).tenants:
+            return
+        desk_store.install(connection, _read_desk(file or SANDBOX_DESK))
+
+    def _watch_database(self) -> None:
+        if self._postgres is None or self._postgres.process_id() is not None:
+            return
+        log.warning("postgres_ended")
+        self.restarts.append((time.time(), "postgres"))
+        try:
+            self._postgres.start()
+        except (subprocess.SubprocessError, OSError) as error:  # its remains are still going: again at the next look
+            log.warning("postgres_not_started", error=str(error)[:500])
+
+    def _spawn_all(self) -> None:
+        self._children = [_Child("engine", 0), _Child("ingress", 0)]
+        self._children += [_Child("gateway", index) for index in range(self.settings.gateways)]
+        self._spawn(self._children[0])
+
+    def _may_start(self, child: _Child) -> bool:
+        return child.role == "engine" or self.settings.runtime_file().exists()
+
+    def _spawn(self, child: _Child) -> None:
+        environment = {**os.environ, **self.settings.environment(), "PAYDESK_WATCHER_PID": str(os.getpid())}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        environment["PYTHONUNBUFFERED"] = "1"
+        with self._log_file(child.role) as output:
+            child.process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "ops.processes", child.role],
+                env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                cwd=self.settings.directory(),
+            )  # fmt: skip
+        child.started_s = time.monotonic()
+
+    def _log_file(self, role: str) -> IO[bytes]:
+        directory = self.settings.directory() / "logs"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        path = directory / f"{role}.log"
+        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+
+    def _end(self, children: list[_Child]) -> None:
+        running = [child.process for child in children if child.process is not None and child.process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        deadline_s = time.monotonic() + self.settings.drain_s + 5
+        for process in running:
+            try:
+                process.wait(max(0.1, deadline_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _read_desk(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"the desk file {file} can't be read: {error}") from error
+
+
+def make_key(
+    connection: Connection, directory: Path, *, tenant_id: str, principal: str, roles: frozenset[str] = ROLES
+) -> tuple[str, str]:
+    """Make an API key; return (key_id, key). The key is shown once and stored nowhere."""
+    key, key_id = new_key(), f"key_{secrets.token_hex(6)}"
+    desk_store.add_key(
+        connection, key_digest=key_digest(pepper(directory), key), key_id=key_id, tenant_id=tenant_id,
+        principal=principal, roles=sorted(roles),
+    )  # fmt: skip
+    return key_id, key
+
+
+def development_keys(deployment: Deployment) -> dict[str, str]:
+    """Return a key per tenant for the embedded default, made at first use and kept in a file that only we can read."""
+    directory = deployment.settings.directory()
+    path = directory / "development-keys.json"
+    keys: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    tenants: Mapping[str, Any] = deployment.transact(desk_store.load).tenants
+    for tenant_id in tenants:
+        if tenant_id not in keys:
+            def make(connection: Connection, tenant_id: str = tenant_id) -> tuple[str, str]:
+                return make_key(connection, directory, tenant_id=tenant_id, principal="developer")
+
+            keys[tenant_id] = deployment.transact(make)[1]
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(keys, indent=2))
+    return keys

@@ -1,0 +1,224 @@
+"""The processes of a deployment, each an ordinary program that joins Ray as a driver.
+
+    engine    starts (or joins) Ray, starts the actors, replaces those that hang
+    gateway   serves gRPC; several may share the port
+    ingress   serves callbacks, metrics and health
+
+`paydesk serve` starts them and starts them again. Each can be run by hand on another node of a cluster:
+`python -m ops.processes gateway`, with the settings in the environment.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from actors import blueprints, environment, meters
+from actors.directory import host_of
+from actors.shell import Inhabitant
+from actors.supervisor import Supervisor
+from ops import logs
+from ops.settings import Settings, pepper
+from storage import desk as desk_store
+from storage.database import Database
+
+log = structlog.get_logger()
+
+# When no actor at all answers, Ray itself is gone, and only a new one helps.
+RAY_GONE_S = 12.0
+SUPERVISOR_CHECK_S = 1.0
+
+
+def inhabitants(settings: Settings, desk: desk_store.Desk) -> list[Inhabitant]:
+    """Return who lives in this deployment."""
+    url, directory = settings.database_url, settings.make_directory()
+    notify_url = f"{settings.public_url}/callbacks"
+    found = []
+    if settings.simulator:
+        found.append(Inhabitant("simulator", blueprints.simulator, _sandbox(settings, desk)))
+    for channel_id in desk.channels:
+        arguments = {"channel_id": channel_id, "database_url": url, "directory": directory}
+        found.append(Inhabitant(f"channel/{channel_id}", blueprints.connector, arguments))
+    for shard in range(settings.routers):
+        arguments = {"shard": shard, "database_url": url, "notify_url": notify_url, "directory": directory}
+        found.append(Inhabitant(f"router/{shard}", blueprints.router, arguments))
+    found.append(Inhabitant("sweeper", blueprints.sweeper, {"database_url": url, "directory": directory}))
+    telling = {
+        "database_url": url,
+        "allow_private": settings.allow_private_webhooks,
+        "schedule_factor": settings.notify_schedule_factor,
+    }
+    found.append(Inhabitant("notifier", blueprints.notifier, telling))
+    return found
+
+
+def hosts(settings: Settings, desk: desk_store.Desk) -> dict[str, list[Inhabitant]]:
+    """Return the inhabitants by the host in which the placement puts them."""
+    placed: dict[str, list[Inhabitant]] = {}
+    for inhabitant in inhabitants(settings, desk):
+        placed.setdefault(host_of(inhabitant.role, settings.placement), []).append(inhabitant)
+    return placed
+
+
+def _sandbox(settings: Settings, desk: desk_store.Desk) -> dict[str, Any]:
+    channels = {row.channel_id: row for row in desk.channels.values() if row.kind == "sandbox"}
+    profiles = [{"channel_id": name, **row.settings.get("profile", {})} for name, row in channels.items()]
+    merchants = {a.merchant_no: a.terms["secret"] for a in desk.accounts if a.channel_id in channels}
+    return {
+        "directory": str(settings.directory() / "simulator"),
+        "seed": settings.simulator_seed,
+        "profiles": profiles,
+        "merchants": merchants,
+    }
+
+
+async def engine(settings: Settings) -> None:
+    """Start the actors and watch them; end when Ray is gone or we are told to."""
+    from actors import system
+
+    stop = _stop_event()
+    database = Database(settings.database_url, pool_size=1)
+    desk = await database.run(desk_store.load)
+    placed = hosts(settings, desk)
+    handles = [system.start_host(name, living) for name, living in placed.items()]
+    registry = CollectorRegistry()
+    supervisor = Supervisor(
+        {name: system.HostPeer(name) for name in placed}, replace=system.replace_host, registry=registry
+    )
+    watching = asyncio.create_task(supervisor.run())
+    handing_over = asyncio.create_task(meters.hand_over(registry, database, "engine"))
+    announced = False
+    silent_since_s: float | None = None
+    loop = asyncio.get_running_loop()
+    while not stop.is_set():
+        await _sleep(stop, 0.1 if not announced else SUPERVISOR_CHECK_S)
+        if lost := system.lost_processes():
+            log.error("ray_has_died", processes=lost)
+            os._exit(1)
+        if not announced and supervisor.all_answered():
+            _announce(settings, [living.role for group in placed.values() for living in group])
+            announced = True
+        if announced and len(supervisor.silent()) == len(placed):
+            silent_since_s = silent_since_s or loop.time()
+            if loop.time() - silent_since_s > RAY_GONE_S:
+                log.error("ray_is_gone")
+                os._exit(1)  # Ray's own shutdown would wait for what no longer answers
+        else:
+            silent_since_s = None
+    watching.cancel()
+    handing_over.cancel()
+    del handles
+
+
+def _announce(settings: Settings, actors: list[str]) -> None:
+    """Tell the watcher and the drills that the actors answer."""
+    import ray
+
+    target = settings.runtime_file()
+    draft = target.with_suffix(".draft")
+    address = ray.get_runtime_context().gcs_address
+    draft.write_text(json.dumps({"ray_address": address, "engine_pid": os.getpid(), "actors": actors}))
+    draft.replace(target)
+
+
+async def gateway(settings: Settings) -> None:
+    """Serve gRPC."""
+    from servers import grpc_server
+
+    await grpc_server.serve(
+        settings=grpc_server.Listening(
+            address=f"{settings.host}:{settings.grpc_port}",
+            message_bytes_max=settings.message_bytes_max,
+            concurrent_calls_max=settings.concurrent_calls_max,
+            drain_s=settings.drain_s,
+            reflection=settings.reflection,
+            simulator=settings.simulator,
+        ),
+        database_url=settings.database_url,
+        directory=settings.make_directory(),
+        pepper=pepper(settings.directory()),
+        stop=_stop_event(),
+    )
+
+
+async def ingress(settings: Settings) -> None:
+    """Serve callbacks, metrics and health over HTTP."""
+    from servers import web_server
+
+    desk_database = Database(settings.database_url, pool_size=1)
+    desk = await desk_database.run(desk_store.load)
+    desk_database.close()
+    await web_server.serve(
+        host=settings.host,
+        port=settings.http_port,
+        database_url=settings.database_url,
+        directory=settings.make_directory(),
+        actors=[living.role for living in inhabitants(settings, desk)],
+        stop=_stop_event(),
+    )
+
+
+def _stop_event() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+ROLES: dict[str, Callable[[Settings], Coroutine[Any, Any, None]]] = {
+    "engine": engine,
+    "gateway": gateway,
+    "ingress": ingress,
+}
+
+
+def main() -> None:
+    """Run one role."""
+    role = sys.argv[1] if len(sys.argv) == 2 else ""
+    if role not in ROLES:
+        sys.exit(f"usage: python -m ops.processes {'|'.join(ROLES)}")
+    settings = Settings()
+    logs.set_up(settings.log_level, role=role, process=str(os.getpid()))
+    if watcher := os.environ.get("PAYDESK_WATCHER_PID"):
+        die_with(int(watcher), signal.SIGKILL)  # nothing may run that nobody watches
+    environment.prepare(settings.directory(), loopback=not settings.ray_address)
+    from actors import system  # only now: Ray reads its environment when it is imported
+
+    if role == "engine" and not settings.ray_address:
+        system.start_local(directory=settings.directory())
+    else:
+        address = settings.ray_address or json.loads(settings.runtime_file().read_text())["ray_address"]
+        system.join(address)
+    uvloop.run(ROLES[role](settings))
+    system.leave()
+
+
+def die_with(parent_pid: int, number: signal.Signals) -> None:
+    """Ask the kernel to send this process a signal when its parent ends, however that ends; only Linux knows how."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, int(number))
+    if os.getppid() != parent_pid:  # it ended before we asked
+        sys.exit("the parent is gone")
+
+
+if __name__ == "__main__":
+    main()

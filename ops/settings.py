@@ -1,0 +1,86 @@
+"""The settings of a deployment: PAYDESK_* in the environment, or the same names in the file that PAYDESK_CONFIG names.
+
+Every field has a value that works on one machine. What finance staff change is not here but in the database.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from actors.directory import Directory, Placement
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Settings(BaseSettings):
+    """How this deployment runs."""
+
+    model_config = SettingsConfigDict(env_prefix="PAYDESK_", extra="forbid")
+
+    data_dir: Path = Field(Path(".paydesk"), description="Where the embedded database, Ray and the sandbox keep files")
+    database_url: str = Field("", description="SQLAlchemy URL of your own PostgreSQL; empty starts the embedded one")
+    ray_address: str = Field("", description="Address of your own Ray cluster; empty starts a local one")
+    host: str = Field("127.0.0.1", description="Address that gRPC and HTTP listen on")
+    grpc_port: int = Field(7710, ge=0, le=65535, description="Port of gRPC; 0 chooses a free one")
+    http_port: int = Field(7711, ge=0, le=65535, description="Port of callbacks, metrics and health; 0 chooses one")
+    public_url: str = Field("", description="URL by which channels reach the HTTP port; empty means host and port")
+    gateways: int = Field(1, ge=1, le=32, description="Gateway processes that share the gRPC port")
+    placement: Placement = Field(Placement.SHARED, description="shared: connectors in one process; spread: one each")
+    routers: int = Field(1, ge=1, le=64, description="Router actors; a tenant lives on one of them")
+    desk_file: Path | None = Field(None, description="Tenants, channels and accounts to set up; default: the sandbox")
+    simulator: bool = Field(True, description="Run the sandbox; without it, channels of kind sandbox do not answer")
+    simulator_seed: int = Field(1, description="What the sandbox's chance begins with")
+    allow_private_webhooks: bool = Field(True, description="Let notices go to http and private addresses (sandbox)")
+    allow_embedded_beyond_loopback: bool = Field(False, description="Listen beyond loopback with the embedded database")
+    notify_schedule_factor: float = Field(1.0, gt=0, description="Multiplies the waits between tries of a notice")
+    message_bytes_max: int = Field(1 << 20, ge=1024, description="The largest gRPC message taken")
+    concurrent_calls_max: int = Field(4_000, ge=1, description="Calls that one gateway serves at once")
+    drain_s: float = Field(5.0, ge=0, description="How long calls under way are waited for at the end")
+    reflection: bool = Field(True, description="Serve gRPC reflection")
+    log_level: str = Field("info", description="debug, info, warning or error")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the file."""
+        file = os.environ.get("PAYDESK_CONFIG")
+        sources = (init_settings, env_settings)
+        return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources
+
+    def directory(self) -> Path:
+        """Return the data directory as an absolute path, made and readable by its owner only where that is ours to say."""
+        path = self.data_dir.expanduser().resolve()
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def make_directory(self) -> Directory:
+        """Return how to reach the actors of this deployment."""
+        return Directory(router_count=self.routers, placement=self.placement)
+
+    def runtime_file(self) -> Path:
+        """Return where the engine writes how to reach it."""
+        return self.directory() / "runtime.json"
+
+    def environment(self) -> dict[str, str]:
+        """Return these settings as environment variables for a child process."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        values["data_dir"] = self.directory()  # absolute: a child may run in another directory
+        return {f"PAYDESK_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def pepper(directory: Path) -> bytes:
+    """Return the deployment's pepper for API keys, made at first use."""
+    path = directory / "keys.pepper"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
+    return bytes.fromhex(path.read_text())

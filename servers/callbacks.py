@@ -1,0 +1,178 @@
+"""What channels call: signature first, raw bytes kept, and an acknowledgement only after the commit.
+
+A callback is verified over its raw bytes before anything is read from the database; what fails leaves a count and no
+row. A verified one is kept, applied as evidence (amount, currency and merchant are compared there), and acknowledged
+once that is committed. A replay is acknowledged and changes nothing. What names no attempt of ours, or contradicts
+better proof, is parked and not acknowledged: the channel will come again.
+"""
+
+import time
+from typing import NamedTuple
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+
+from actors.directory import Directory
+from actors.mailbox import Mailbox
+from actors.messages import TenantEvidence
+from actors.peers import PeerLost
+from channels.port import CallbackReader, CallbackRefused, Notice
+from channels.registry import make_callback_reader
+from domain.refusals import Refused
+from servers.desk import DeskView
+from storage import callbacks as store
+from storage.database import Database, DatabaseUnavailable
+
+log = structlog.get_logger()
+
+# The largest real notice is a few kilobytes.
+BODY_BYTES_MAX = 256 * 1024
+# What the tables take: notify_id, attempt_no, channel_txn_no, refund_no, merchant_no, reason; and the year 9999.
+_TEXTS_MAX = (128, 64, 64, 64, 32, 128)
+NUMBER_MAX = 253_402_300_799_999
+WAITING_MAX = 5_000
+BATCH_MAX = 100
+
+
+class _Item(NamedTuple):
+    channel_id: str
+    notice: Notice
+    raw: bytes
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The channel and the attempt of which it speaks: a channel has nothing to say about another's numbers."""
+        return self.channel_id, self.notice.evidence.attempt_no
+
+
+class CallbackIngress:
+    """Receives callbacks of all channels."""
+
+    def __init__(
+        self, *, desk: DeskView, directory: Directory, database: Database, registry: CollectorRegistry
+    ) -> None:
+        self._desk = desk
+        self._directory = directory
+        self._database = database
+        self._readers: dict[str, CallbackReader] = {}
+        self._readers_version = -1
+        self._inbox: Mailbox[_Item, str] = Mailbox(self._apply, depth_max=WAITING_MAX, batch_max=BATCH_MAX)
+        self._results = Counter(
+            "callback", "Callbacks by what became of them", ["channel", "result"], registry=registry
+        )
+        self._security = Counter(
+            "security_rejects", "Callbacks that failed verification", ["reason"], registry=registry
+        )
+        self._delay = Histogram(
+            "callback_delay_seconds", "From the channel's success to its callback", registry=registry,
+            buckets=(0.1, 0.5, 1, 5, 15, 30, 60, 300, 3600),
+        )  # fmt: skip
+
+    async def __call__(self, request: Request) -> Response:
+        """Serve POST /callbacks/{channel_id}."""
+        channel_id = request.path_params["channel_id"]
+        reader = self._reader(channel_id)
+        if reader is None:
+            return PlainTextResponse("no such channel", status_code=404)
+        try:
+            body = await _body(request)
+        except ClientDisconnect:
+            return PlainTextResponse("", status_code=400)
+        if body is None:
+            self._results.labels(channel_id, "TOO_LARGE").inc()
+            return PlainTextResponse("too large", status_code=413)
+        try:
+            notice = _sane(reader.read(headers=dict(request.headers), body=body, now_ms=time.time_ns() // 1_000_000))
+        except CallbackRefused as refused:
+            self._security.labels(refused.reason).inc()
+            self._results.labels(channel_id, refused.reason).inc()
+            return PlainTextResponse(refused.reason, status_code=401 if "SIGN" in refused.reason else 400)
+        return await self._take(channel_id, reader, _Item(channel_id, notice, body))
+
+    async def _take(self, channel_id: str, reader: CallbackReader, item: _Item) -> Response:
+        try:
+            result = await self._inbox.put(item)
+        except (Refused, PeerLost, DatabaseUnavailable):
+            self._results.labels(channel_id, "NOT_TAKEN").inc()
+            return PlainTextResponse("try again", status_code=503)
+        self._results.labels(channel_id, result).inc()
+        if result == "PARKED":
+            return PlainTextResponse("not settled yet: come again", status_code=404)
+        content_type, acknowledgement = reader.acknowledgement()
+        return Response(acknowledgement, media_type=content_type)
+
+    def _reader(self, channel_id: str) -> CallbackReader | None:
+        desk = self._desk.desk
+        if self._readers_version != desk.version:
+            self._readers = {
+                row.channel_id: make_callback_reader(
+                    row.kind, row.channel_id, row.settings,
+                    [account for account in desk.accounts if account.channel_id == row.channel_id],
+                )
+                for row in desk.channels.values()
+            }  # fmt: skip
+            self._readers_version = desk.version
+        return self._readers.get(channel_id)
+
+    async def _apply(self, items: list[_Item]) -> list[str]:
+        """Keep a batch, apply what is new, and note what became of it: a statement each, whatever the batch holds."""
+        rows = [store.Received(i.channel_id, i.notice.notify_id, i.notice.evidence.attempt_no, i.raw) for i in items]
+        applied, owners = await self._database.run(store.receive, rows)
+        results = ["DUPLICATE" if (i.channel_id, i.notice.notify_id) in applied else "" for i in items]
+        todo = [place for place, result in enumerate(results) if not result]
+        for place in todo:
+            results[place] = "" if items[place].key in owners else "PARKED"
+        await self._hand_on([place for place in todo if not results[place]], items, owners, results)
+        marks = [(items[p].channel_id, items[p].notice.notify_id, "PARKED" if results[p] == "PARKED" else "APPLIED")
+                 for p in todo]  # fmt: skip
+        if marks:
+            await self._database.run(store.mark, marks)
+        return results
+
+    async def _hand_on(
+        self, places: list[int], items: list[_Item], owners: dict[tuple[str, str], str], results: list[str]
+    ) -> None:
+        by_shard: dict[int, list[int]] = {}
+        for place in places:
+            tenant_id = owners[items[place].key]
+            by_shard.setdefault(self._directory.shard_of(tenant_id), []).append(place)
+            self._note_delay(items[place])
+        for shard, group in by_shard.items():
+            batch = [TenantEvidence(owners[items[p].key], items[p].notice.evidence) for p in group]
+            answers = await self._directory.peer(f"router/{shard}").call("evidence", batch)
+            for place, answer in zip(group, answers, strict=True):
+                results[place] = "PARKED" if answer in ("UNKNOWN_ATTEMPT", "ASKED") else answer
+
+    def _note_delay(self, item: _Item) -> None:
+        """Measure how long a callback took, and let the connector weigh it as a part of the channel's health."""
+        evidence = item.notice.evidence
+        if evidence.success_time_ms:
+            delay_ms = max(0, evidence.time_ms - evidence.success_time_ms)
+            self._delay.observe(delay_ms / 1000)
+            self._directory.delay_mailbox(item.channel_id).tell(delay_ms)
+
+
+def _sane(notice: Notice) -> Notice:
+    """Return a notice that can be kept. Raise CallbackRefused: one odd callback must not spoil the batch it comes in."""
+    told = notice.evidence
+    texts = (notice.notify_id, told.attempt_no, told.channel_txn_no, told.refund_no, told.merchant_no, told.reason)
+    numbers = (told.amount_minor, told.success_time_ms)
+    if not all(len(text) <= longest and text.isprintable() for text, longest in zip(texts, _TEXTS_MAX, strict=True)):
+        raise CallbackRefused("MALFORMED")
+    if not all(type(number) is int and 0 <= number <= NUMBER_MAX for number in numbers) or not notice.notify_id:
+        raise CallbackRefused("MALFORMED")
+    return notice
+
+
+async def _body(request: Request) -> bytes | None:
+    """Read a body of at most BODY_BYTES_MAX; None for a larger one, of which the rest is never read."""
+    chunks: list[bytes] = []
+    length = 0
+    async for chunk in request.stream():
+        length += len(chunk)
+        if length > BODY_BYTES_MAX:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)

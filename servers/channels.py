@@ -1,0 +1,197 @@
+"""The Channels service."""
+
+import secrets
+import time
+from typing import Any
+
+from actors.directory import Directory
+from actors.peers import PeerLost
+from actors.tables import account_of
+from domain import orders
+from domain.health import Health, HealthSnapshot
+from domain.identifiers import RANDOM_BYTES, identifier
+from domain.refusals import Kind, Refusal, Refused, Violation, invalid
+from protos.paydesk.v1 import channels_pb2, channels_pb2_grpc, common_pb2
+from servers import pages, translate
+from servers.desk import DeskView
+from servers.identity import caller
+from storage import channels as store
+from storage.channels import remember_request
+from storage.database import Database
+
+CHANGES_MAX = 50
+FORCE_S_MAX = 7 * 86_400
+WINDOW_MS_MAX = 366 * 86_400_000
+REASON_LENGTH_MAX = 128
+_FORCIBLE = {
+    channels_pb2.ChannelHealth.STATE_FORCED_OPEN: Health.FORCED_OPEN,
+    channels_pb2.ChannelHealth.STATE_FORCED_CLOSED: Health.FORCED_CLOSED,
+    channels_pb2.ChannelHealth.STATE_HEALTHY: Health.HEALTHY,
+}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class ChannelsService(channels_pb2_grpc.ChannelsServicer):
+    """Shows channels and their health, and takes them out of and into service."""
+
+    def __init__(self, desk: DeskView, directory: Directory, database: Database) -> None:
+        self._desk = desk
+        self._directory = directory
+        self._database = database
+
+    async def ListChannels(
+        self, request: channels_pb2.ListChannelsRequest, context: Any
+    ) -> channels_pb2.ListChannelsResponse:
+        """List the tenant's channels with their health."""
+        limit, after = pages.size(request.page_size), pages.key_of(request.page_token)
+        accounts = [a for a in self._desk.accounts_of(caller().tenant_id) if a.account_id > after]
+        accounts = sorted(accounts, key=lambda account: account.account_id)[: limit + 1]
+        response = channels_pb2.ListChannelsResponse()
+        for row in accounts[:limit]:
+            account, channel = account_of(row), self._desk.desk.channels[row.channel_id]
+            snapshot = await self._snapshot(row.channel_id)
+            response.channels.add(
+                channel_id=row.channel_id, display_name=channel.display_name, kind=channel.kind,
+                methods=[common_pb2.Method.Value(f"METHOD_{method}") for method in sorted(account.methods)],
+                account_id=row.account_id, fee_bps=account.fee_bps,
+                max_amount=common_pb2.Money(
+                    amount_minor=account.max_amount_minor, currency_code=account.currency_code
+                ),
+                state=self._state(row.channel_id, snapshot), score=snapshot.score if snapshot else 0.0,
+            )  # fmt: skip
+        if len(accounts) > limit:
+            response.next_page_token = pages.token(accounts[limit - 1].account_id)
+        return response
+
+    async def GetChannelHealth(
+        self, request: channels_pb2.GetChannelHealthRequest, context: Any
+    ) -> channels_pb2.ChannelHealth:
+        """Read one channel's health and its recent changes."""
+        self._check_mine(request.channel_id)
+        return await self._health(request.channel_id)
+
+    async def SetMaintenanceWindow(
+        self, request: channels_pb2.SetMaintenanceWindowRequest, context: Any
+    ) -> channels_pb2.MaintenanceWindow:
+        """Announce that a channel must not be offered in a span of time."""
+        self._check_mine(request.channel_id)
+        start_ms, end_ms = translate.milliseconds(request.start_time), translate.milliseconds(request.end_time)
+        violations = _text_violations(request)
+        if not start_ms:
+            violations.append(Violation("start_time", "is missing"))
+        if end_ms <= start_ms:
+            violations.append(Violation("end_time", "must be after start_time"))
+        elif end_ms <= _now_ms():
+            violations.append(Violation("end_time", "is in the past"))
+        elif end_ms - start_ms > WINDOW_MS_MAX:
+            violations.append(Violation("end_time", "is more than a year after start_time"))
+        if violations:
+            raise Refused(invalid(*violations))
+        window_id = identifier("win_", now_ms=_now_ms(), random=secrets.token_bytes(RANDOM_BYTES))
+        held = await self._claim("window", request, (request.channel_id, start_ms, end_ms, request.reason), window_id)
+        if held == window_id:
+            await self._database.run(
+                store.add_window, window_id=window_id, channel_id=request.channel_id, start_ms=start_ms, end_ms=end_ms,
+                reason=request.reason,
+            )  # fmt: skip
+        return channels_pb2.MaintenanceWindow(
+            window_id=held, channel_id=request.channel_id, start_time=translate.timestamp(start_ms),
+            end_time=translate.timestamp(end_ms), reason=request.reason,
+        )  # fmt: skip
+
+    async def ForceChannelState(
+        self, request: channels_pb2.ForceChannelStateRequest, context: Any
+    ) -> channels_pb2.ChannelHealth:
+        """Hold a channel open or closed until a moment."""
+        self._check_mine(request.channel_id)
+        violations = _text_violations(request)
+        state = _FORCIBLE.get(request.state)
+        if state is None:
+            violations.append(Violation("state", "must be FORCED_OPEN, FORCED_CLOSED or HEALTHY"))
+        ttl_s = request.ttl.seconds
+        if state is not Health.HEALTHY and not 0 < ttl_s <= FORCE_S_MAX:
+            violations.append(Violation("ttl", f"must be 1 to {FORCE_S_MAX} seconds"))
+        if not request.reason:
+            violations.append(Violation("reason", "is missing"))
+        if violations:
+            raise Refused(invalid(*violations))
+        assert state is not None
+        await self._force(request, state, until_ms=_now_ms() + max(ttl_s, 1) * 1000)
+        return await self._health(request.channel_id)
+
+    async def _force(self, request: channels_pb2.ForceChannelStateRequest, state: Health, *, until_ms: int) -> None:
+        forced_id = identifier("frc_", now_ms=_now_ms(), random=secrets.token_bytes(RANDOM_BYTES))
+        content = (request.channel_id, request.state, request.ttl.seconds, request.reason)
+        if await self._claim("force", request, content, forced_id) != forced_id:
+            return
+        await self._database.run(
+            store.force, forced_id=forced_id, channel_id=request.channel_id, state=state, expire_ms=until_ms,
+            reason=request.reason, principal=caller().principal,
+        )  # fmt: skip
+        try:
+            await self._directory.peer(f"channel/{request.channel_id}").call("force", state, until_ms, request.reason)
+        except PeerLost as error:  # it is stored, and read when the connector comes back
+            raise Refused(
+                Refusal(Kind.UNAVAILABLE, "CONNECTOR_RESTARTING", "stored; it takes effect when the connector is back")
+            ) from error
+
+    async def _claim(self, operation: str, request: Any, content: tuple[Any, ...], object_id: str) -> str:
+        content_hash = translate.content_hash(content)
+        held = await self._database.run(
+            remember_request, tenant_id=caller().tenant_id, operation=operation, request_id=request.request_id,
+            content_hash=content_hash, object_id=object_id,
+        )  # fmt: skip
+        if held[0] != content_hash:
+            raise Refused(translate.reused(request.request_id))
+        return held[1]
+
+    def _check_mine(self, channel_id: str) -> None:
+        if not any(account.channel_id == channel_id for account in self._desk.accounts_of(caller().tenant_id)):
+            raise Refused(translate.not_found("CHANNEL_NOT_FOUND", f"there is no channel {channel_id[:64]!r}"))
+
+    async def _snapshot(self, channel_id: str) -> HealthSnapshot | None:
+        try:
+            return await self._directory.peer(f"channel/{channel_id}").call("snapshot", timeout_s=2.0)  # type: ignore[no-any-return]
+        except PeerLost:
+            return None
+
+    def _state(self, channel_id: str, snapshot: HealthSnapshot | None) -> Any:
+        now_ms = _now_ms()
+        if any(w.channel_id == channel_id and w.start_ms <= now_ms < w.end_ms for w in self._desk.desk.windows):
+            return channels_pb2.ChannelHealth.STATE_MAINTENANCE
+        return channels_pb2.ChannelHealth.State.Value(f"STATE_{snapshot.state}") if snapshot else 0
+
+    async def _health(self, channel_id: str) -> channels_pb2.ChannelHealth:
+        snapshot = await self._snapshot(channel_id)
+        message = channels_pb2.ChannelHealth(channel_id=channel_id, state=self._state(channel_id, snapshot))
+        if snapshot is not None:
+            message.score, message.success_rate = snapshot.score, snapshot.success_rate
+            message.latency_ms_p95, message.unknown_share = snapshot.latency_ms_p95, snapshot.unknown_share
+            message.callback_share, message.admit_share = snapshot.callback_share, snapshot.admit_share
+            message.reason = snapshot.reason
+            message.update_time.FromMilliseconds(snapshot.time_ms)
+            if snapshot.forced_until_ms:
+                message.forced_until_time.FromMilliseconds(snapshot.forced_until_ms)
+        changes = await self._database.run(store.recent_changes, channel_id=channel_id, limit=CHANGES_MAX)
+        for change in changes:
+            message.changes.add(
+                time=translate.timestamp(change.time_ms), score=change.score, reason=change.reason,
+                state=channels_pb2.ChannelHealth.State.Value(f"STATE_{change.state}"),
+            )  # fmt: skip
+        for window in self._desk.desk.windows:
+            if window.channel_id == channel_id:
+                message.windows.add(
+                    window_id=window.window_id, channel_id=channel_id, reason=window.reason,
+                    start_time=translate.timestamp(window.start_ms), end_time=translate.timestamp(window.end_ms),
+                )  # fmt: skip
+        return message
+
+
+def _text_violations(request: Any) -> list[Violation]:
+    violations = [*orders.text_violations(request_id=request.request_id)]
+    if len(request.reason) > REASON_LENGTH_MAX or not (request.reason + " ").isprintable():
+        violations.append(Violation("reason", f"must be at most {REASON_LENGTH_MAX} printable characters"))
+    return violations

@@ -1,0 +1,320 @@
+"""The gateway: between calls that wait and batches that travel.
+
+A call puts its payment in the mailbox of its tenant's router and waits. Whether it was accepted comes back with the
+batch, what became of it by the router's long poll; if both are lost with a router, the database knows.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy import Connection
+
+from actors.directory import Directory
+from actors.mailbox import Mailbox
+from actors.messages import Accepted, CloseWish, NewPayment, Operation, Task
+from actors.peers import PeerLost
+from actors.sweeper import payment_task
+from channels.port import Lookup
+from domain.payments import OPEN, Payment, State
+from domain.refusals import Kind, Refusal, Refused
+from domain.routing import Decision, OrderFacts
+from storage import payments as store
+from storage.database import Database, DatabaseUnavailable
+
+log = structlog.get_logger()
+
+# Calls that wait at once; the next is refused before anything is written.
+WAITING_MAX = 5_000
+# The answer needs this long to reach the caller before its deadline.
+ANSWER_S = 0.1
+# A channel that has not answered by then will not be waited for any longer: the payment goes on without its caller.
+WAIT_S_MAX = 10.0
+# After so long without an outcome the database is asked, in case the router was lost.
+DOUBT_S = 1.5
+SWEEP_S = 0.1
+# A lost router is back soon; its batch is repeated, which changes nothing if it had been committed.
+RETRY_S = 0.25
+_Key = tuple[str, str]
+
+
+class _Wait:
+    """One call that waits for its payment."""
+
+    __slots__ = ("asked_s", "deadline_s", "future", "order")
+
+    def __init__(self, order: NewPayment, deadline_s: float, future: "asyncio.Future[Payment]") -> None:
+        self.order = order
+        self.deadline_s = deadline_s
+        self.asked_s = time.monotonic()
+        self.future = future
+
+
+class Reader(NamedTuple):
+    """A key to read a payment by."""
+
+    tenant_id: str
+    payment_id: str
+    request_id: str
+
+
+class Gateway:
+    """Carries calls to the routers and outcomes back. Owns nothing but the calls that wait."""
+
+    def __init__(self, *, name: str, directory: Directory, database: Database) -> None:
+        self._name = name
+        self._directory = directory
+        self._database = database
+        self._waits: dict[_Key, list[_Wait]] = {}
+        self._waiting = 0
+        self._orders = [self._order_mailbox(shard) for shard in range(directory.router_count)]
+        self._closes = Mailbox(self._send_closes, depth_max=WAITING_MAX)
+        self._dry_runs = Mailbox(self._send_dry_runs, depth_max=WAITING_MAX)
+        self._reads: Mailbox[Reader, Payment | None] = Mailbox(self._read, depth_max=WAITING_MAX)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait."""
+        return self._waiting
+
+    def depths(self) -> dict[str, int]:
+        """Return how many messages wait in each mailbox of this gateway."""
+        orders = {f"router/{shard} orders": box.depth for shard, box in enumerate(self._orders)}
+        return orders | {"reads": self._reads.depth, "dry runs": self._dry_runs.depth, "closes": self._closes.depth}
+
+    def start(self) -> None:
+        """Begin to listen to the routers."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._listen(shard)) for shard in range(self._directory.router_count)]
+        self._tasks.append(loop.create_task(self._sweep()))
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- creating ---------------------------------------------------------------------------------------------------
+
+    async def create(self, order: NewPayment, *, remaining_s: float) -> Payment:
+        """Have a payment accepted and wait for its first outcome. Raise Refused."""
+        if self._waiting >= WAITING_MAX:
+            raise Refused(Refusal(Kind.OVERLOADED, "GATEWAY_FULL", "too many calls are waiting; try again shortly"))
+        if remaining_s <= ANSWER_S:
+            raise Refused(Refusal(Kind.TOO_LATE, "DEADLINE_TOO_SHORT", "the deadline leaves no time to ask a channel"))
+        loop = asyncio.get_running_loop()
+        wait = _Wait(order, loop.time() + min(remaining_s - ANSWER_S, WAIT_S_MAX), loop.create_future())
+        key = (order.tenant_id, order.request_id)
+        self._submit(wait)
+        self._waits.setdefault(key, []).append(wait)
+        self._waiting += 1
+        try:
+            return await wait.future
+        finally:
+            self._forget(key, wait)
+
+    async def create_many(self, orders: Sequence[NewPayment]) -> list[Payment | Refusal]:
+        """Have many payments of one tenant accepted; does not wait for channels."""
+        boxes = [self._orders[self._directory.shard_of(order.tenant_id)].put(order) for order in orders]
+        answers = await asyncio.gather(*boxes, return_exceptions=True)
+        results: list[Payment | Refusal] = []
+        fresh: list[int] = []
+        for index, answer in enumerate(answers):
+            if isinstance(answer, Accepted):
+                results.append(answer.refusal or answer.payment or _LOST)
+                if answer == _MADE:
+                    fresh.append(index)
+            else:
+                results.append(_LOST)
+        keys = [(orders[index].tenant_id, orders[index].request_id) for index in fresh]
+        for payment in await self._database.run(store.load_by_request, keys) if keys else ():
+            results[fresh[keys.index((payment.tenant_id, payment.request_id))]] = payment
+        return results
+
+    def _order_mailbox(self, shard: int) -> Mailbox[NewPayment, Accepted]:
+        peer = self._directory.peer(f"router/{shard}")
+
+        async def send(orders: list[NewPayment]) -> list[Accepted]:
+            return await peer.call("submit", self._name, orders, timeout_s=WAIT_S_MAX)  # type: ignore[no-any-return]
+
+        return Mailbox(send, depth_max=WAITING_MAX)
+
+    def _submit(self, wait: _Wait) -> None:
+        box = self._orders[self._directory.shard_of(wait.order.tenant_id)]
+        box.put(wait.order).add_done_callback(lambda future: self._accepted(wait, future))
+
+    def _accepted(self, wait: _Wait, future: "asyncio.Future[Accepted]") -> None:
+        if wait.future.done():
+            return
+        error = future.exception()
+        if error is not None:
+            self._retry(wait, error)
+            return
+        accepted = future.result()
+        if accepted.refusal is not None:
+            wait.future.set_exception(Refused(accepted.refusal))
+        elif accepted.payment is not None and accepted.payment.state is not State.SUBMITTING:
+            wait.future.set_result(accepted.payment)
+
+    def _retry(self, wait: _Wait, error: BaseException) -> None:
+        """Send again what a lost router may have committed: repeating it is safe either way."""
+        loop = asyncio.get_running_loop()
+        if isinstance(error, PeerLost) and loop.time() + RETRY_S < wait.deadline_s:
+            loop.call_later(RETRY_S, self._submit_again, wait)
+        elif isinstance(error, PeerLost):
+            wait.future.set_exception(Refused(_LOST))
+        else:
+            wait.future.set_exception(error)
+
+    def _submit_again(self, wait: _Wait) -> None:
+        if not wait.future.done():
+            try:
+                self._submit(wait)
+            except Refused as refused:
+                wait.future.set_exception(refused)
+
+    def _forget(self, key: _Key, wait: _Wait) -> None:
+        self._waiting -= 1
+        waits = self._waits[key]
+        if len(waits) == 1:
+            del self._waits[key]
+        else:
+            waits.remove(wait)
+
+    # --- outcomes ---------------------------------------------------------------------------------------------------
+
+    async def _listen(self, shard: int) -> None:
+        peer = self._directory.peer(f"router/{shard}")
+        while True:
+            try:
+                for payment in await peer.call("outcomes", self._name, timeout_s=15.0):
+                    self._resolve(payment)
+            except PeerLost as error:
+                log.info("router_lost", shard=shard, error=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    def _resolve(self, payment: Payment) -> None:
+        for wait in self._waits.get((payment.tenant_id, payment.request_id), ()):
+            if not wait.future.done():
+                wait.future.set_result(payment)
+
+    async def _sweep(self) -> None:
+        """Look after calls that have waited long: the database is asked, and at the deadline answered as it is."""
+        loop = asyncio.get_running_loop()
+        next_doubt_s = 0.0
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now_s = loop.time()
+            doubtful = now_s >= next_doubt_s
+            due: dict[_Key, bool] = {}
+            for key, waits in self._waits.items():
+                for wait in waits:
+                    if now_s >= wait.deadline_s:
+                        due[key] = True
+                    elif doubtful and now_s - wait.asked_s >= DOUBT_S:
+                        due.setdefault(key, False)
+            if doubtful:
+                next_doubt_s = now_s + DOUBT_S
+            if due:
+                await self._look_up(due)
+
+    async def _look_up(self, due: dict[_Key, bool]) -> None:
+        try:
+            found = await self._database.run(store.load_by_request, list(due))
+        except DatabaseUnavailable:
+            found = []
+        seen = {(payment.tenant_id, payment.request_id): payment for payment in found}
+        for key, final in due.items():
+            payment = seen.get(key)
+            for wait in list(self._waits.get(key, ())):
+                if wait.future.done():
+                    continue
+                if payment is not None and (final or payment.state is not State.SUBMITTING):
+                    wait.future.set_result(payment)
+                elif final:
+                    wait.future.set_exception(Refused(_LOST))
+
+    # --- reading and other acts -------------------------------------------------------------------------------------
+
+    async def get(self, *, tenant_id: str, payment_id: str = "", request_id: str = "") -> Payment | None:
+        """Read a payment by one of its keys."""
+        return await self._reads.put(Reader(tenant_id, payment_id, request_id))
+
+    async def _read(self, keys: list[Reader]) -> list[Payment | None]:
+        return await self._database.run(_read_many, keys)
+
+    async def close(self, wish: CloseWish) -> Payment:
+        """Ask for a payment to be closed, and ask the channel at once. Raise Refused."""
+        accepted = await self._closes.put(wish)
+        if accepted.refusal is not None:
+            raise Refused(accepted.refusal)
+        assert accepted.payment is not None
+        return await self._ask_channel(accepted.payment)
+
+    async def sync(self, payment: Payment) -> Payment:
+        """Ask the channel about an open payment now, and answer with what has become of it."""
+        return await self._ask_channel(payment)
+
+    async def _ask_channel(self, payment: Payment) -> Payment:
+        """Have the connector ask, and wait a moment for the evidence to be applied."""
+        if payment.state in OPEN:
+            task = payment_task(payment, now_ms=time.time_ns() // 1_000_000)
+        else:
+            task = Task(Operation.QUERY, payment.tenant_id, Lookup(payment.attempt_no, payment.merchant_no))
+        await self._directory.connector_mailbox(payment.channel_id).put(task)
+        newest = payment
+        for _ in range(30):
+            await asyncio.sleep(0.1)
+            read = await self.get(tenant_id=payment.tenant_id, payment_id=payment.payment_id)
+            newest = read or newest
+            if newest.revision > payment.revision:
+                break
+        return newest
+
+    async def _send_closes(self, wishes: list[CloseWish]) -> list[Accepted]:
+        return await self._by_router("ask_close", wishes)
+
+    async def dry_run(self, facts: OrderFacts) -> Decision:
+        """Decide for an order that is not made. Raise Refused."""
+        answer = await self._dry_runs.put(facts)
+        if isinstance(answer, Refusal):
+            raise Refused(answer)
+        return answer
+
+    async def _send_dry_runs(self, facts: list[OrderFacts]) -> list[Decision | Refusal]:
+        return await self._by_router("dry_run", facts)
+
+    async def _by_router(self, method: str, messages: list) -> list:  # type: ignore[type-arg]
+        """Send messages to their tenants' routers, one call per router."""
+        answers: list[object] = [None] * len(messages)
+        groups: dict[int, list[int]] = {}
+        for index, message in enumerate(messages):
+            groups.setdefault(self._directory.shard_of(message.tenant_id), []).append(index)
+        for shard, indices in groups.items():
+            try:
+                got = await self._directory.peer(f"router/{shard}").call(method, [messages[i] for i in indices])
+            except PeerLost as error:
+                raise Refused(_LOST) from error
+            for index, answer in zip(indices, got, strict=True):
+                answers[index] = answer
+        return answers
+
+
+_MADE = Accepted()
+_LOST = Refusal(
+    Kind.UNAVAILABLE, "MAY_HAVE_HAPPENED", "it is not known whether this was done; repeat it with the same request_id"
+)
+
+
+def _read_many(connection: Connection, keys: Sequence[Reader]) -> list[Payment | None]:
+    by_id = [(key.tenant_id, key.payment_id) for key in keys if key.payment_id]
+    by_request = [(key.tenant_id, key.request_id) for key in keys if not key.payment_id]
+    found: dict[tuple[str, str, str], Payment] = {}
+    for payment in store.load(connection, by_id) if by_id else ():
+        found[payment.tenant_id, payment.payment_id, ""] = payment
+    for payment in store.load_by_request(connection, by_request) if by_request else ():
+        found[payment.tenant_id, "", payment.request_id] = payment
+    return [found.get((key.tenant_id, key.payment_id, "" if key.payment_id else key.request_id)) for key in keys]

@@ -1,0 +1,145 @@
+"""The gRPC server: all services behind one door, on a port that several gateways may share."""
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry, Gauge
+
+from actors import memory, meters
+from actors.directory import Directory
+from protos.paydesk.v1 import (
+    channels_pb2,
+    channels_pb2_grpc,
+    events_pb2,
+    events_pb2_grpc,
+    payments_pb2,
+    payments_pb2_grpc,
+    routing_pb2,
+    routing_pb2_grpc,
+    simulator_pb2,
+    simulator_pb2_grpc,
+)
+from servers.channels import ChannelsService
+from servers.desk import DeskView
+from servers.events import EventsService
+from servers.gateway import Gateway
+from servers.identity import KeyRing
+from servers.interceptor import Door
+from servers.payments import PaymentsService
+from servers.routing import RoutingService
+from servers.simulator import SimulatorService
+from storage.database import Database
+
+log = structlog.get_logger()
+
+METADATA_BYTES_MAX = 8 * 1024
+# Connections of the gateway: reads are batched, so a few serve many callers.
+POOL_SIZE = 3
+LAG_CHECK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where and how much the server takes."""
+
+    address: str
+    message_bytes_max: int
+    concurrent_calls_max: int
+    drain_s: float
+    reflection: bool
+    simulator: bool
+
+
+SERVICES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, simulator_pb2)
+
+
+def service_names() -> list[str]:
+    """Return the full names of all services of the product."""
+    return [service.full_name for module in SERVICES for service in module.DESCRIPTOR.services_by_name.values()]
+
+
+def options(listening: Listening) -> list[tuple[str, int]]:
+    """Return the channel options: sizes bounded, the port shared, idle pings tolerated but not floods."""
+    return [
+        ("grpc.max_receive_message_length", listening.message_bytes_max),
+        ("grpc.max_send_message_length", 16 << 20),
+        ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+        ("grpc.so_reuseport", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.max_ping_strikes", 5),
+    ]
+
+
+async def serve(
+    *,
+    settings: Listening,
+    database_url: str,
+    directory: Directory,
+    pepper: bytes,
+    stop: asyncio.Event,
+) -> None:
+    """Serve until `stop`, then drain: health first, then the calls under way."""
+    database = Database(database_url, pool_size=POOL_SIZE)
+    registry = CollectorRegistry()
+    keys = KeyRing(pepper)
+    desk = DeskView(database, keys)
+    await desk.start()
+    gateway = Gateway(name=f"gateway-{os.getpid()}-{os.urandom(3).hex()}", directory=directory, database=database)
+    gateway.start()
+    meters.Depths(registry, "gateway", gateway.depths)
+    server = grpc.aio.server(
+        options=options(settings),
+        maximum_concurrent_rpcs=settings.concurrent_calls_max,
+    )
+    door = Door(server, keys, registry)
+    payments_pb2_grpc.add_PaymentsServicer_to_server(PaymentsService(gateway, database), door)
+    channels_pb2_grpc.add_ChannelsServicer_to_server(ChannelsService(desk, directory, database), door)
+    routing_pb2_grpc.add_RoutingServicer_to_server(RoutingService(gateway, desk, database), door)
+    events_pb2_grpc.add_EventsServicer_to_server(EventsService(database), door)
+    if settings.simulator:
+        simulator_pb2_grpc.add_SimulatorServicer_to_server(SimulatorService(directory.peer("simulator")), door)
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    if settings.reflection:
+        names = (*service_names(), health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+    server.add_insecure_port(settings.address)
+    await server.start()
+    await _set_health(healthy, health_pb2.HealthCheckResponse.SERVING)
+    log.info("gateway_serving", address=settings.address)
+    memory.settle()
+    loop = asyncio.get_running_loop()
+    background = [
+        loop.create_task(desk.follow()),
+        loop.create_task(meters.hand_over(registry, database, "gateway")),
+        loop.create_task(_measure(gateway, registry)),
+    ]
+    await stop.wait()
+    await _set_health(healthy, health_pb2.HealthCheckResponse.NOT_SERVING)
+    await server.stop(settings.drain_s)
+    await gateway.stop()
+    for task in background:
+        task.cancel()
+    database.close()
+
+
+async def _set_health(servicer: health.aio.HealthServicer, status: int) -> None:
+    for name in ("", *service_names()):
+        await servicer.set(name, status)
+
+
+async def _measure(gateway: Gateway, registry: CollectorRegistry) -> None:
+    """Export how late the event loop runs and how many calls wait."""
+    lag = Gauge("event_loop_lag_seconds", "How late timers fire", ["role"], registry=registry)
+    waiting = Gauge("calls_waiting", "Calls that wait for an outcome", registry=registry)
+    loop = asyncio.get_running_loop()
+    while True:
+        due_s = loop.time() + LAG_CHECK_S
+        await asyncio.sleep(LAG_CHECK_S)
+        lag.labels("gateway").set(round(max(0.0, loop.time() - due_s), 3))
+        waiting.set(gateway.waiting)

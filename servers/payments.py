@@ -1,0 +1,196 @@
+"""The Payments service."""
+
+import time
+from typing import Any
+
+from actors.messages import CloseWish
+from domain import orders
+from domain.delivery import event_id
+from domain.payments import Payment
+from domain.refusals import Refusal, Refused, Violation, invalid
+from protos.paydesk.v1 import payments_pb2, payments_pb2_grpc
+from servers import pages, translate
+from servers.gateway import Gateway
+from servers.identity import caller
+from servers.refusals import status_message
+from storage import queries
+from storage.channels import remember_request
+from storage.database import Database
+
+BATCH_MAX = 500
+REASON_LENGTH_MAX = 128
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class PaymentsService(payments_pb2_grpc.PaymentsServicer):
+    """Translates; the gateway carries, the router decides."""
+
+    def __init__(self, gateway: Gateway, database: Database) -> None:
+        self._gateway = gateway
+        self._database = database
+
+    async def CreatePayment(self, request: payments_pb2.CreatePaymentRequest, context: Any) -> payments_pb2.Payment:
+        """Collect an order, and answer with its first outcome."""
+        order = translate.new_payment(request, tenant_id=caller().tenant_id, now_ms=_now_ms())
+        return translate.payment_message(await self._gateway.create(order, remaining_s=context.time_remaining()))
+
+    async def BatchCreatePayments(
+        self, request: payments_pb2.BatchCreatePaymentsRequest, context: Any
+    ) -> payments_pb2.BatchCreatePaymentsResponse:
+        """Accept many orders, each on its own."""
+        if not 1 <= len(request.requests) <= BATCH_MAX:
+            raise Refused(invalid(Violation("requests", f"must be 1 to {BATCH_MAX}")))
+        tenant_id, now_ms = caller().tenant_id, _now_ms()
+        results: list[Payment | Refusal | None] = []
+        wishes = []
+        for item in request.requests:
+            try:
+                wishes.append(translate.new_payment(item, tenant_id=tenant_id, now_ms=now_ms))
+                results.append(None)
+            except Refused as refused:
+                results.append(refused.refusal)
+        answers = iter(await self._gateway.create_many(wishes))
+        response = payments_pb2.BatchCreatePaymentsResponse()
+        for result in results:
+            answer = next(answers) if result is None else result
+            if isinstance(answer, Refusal):
+                response.results.add(refusal=status_message(answer))
+            else:
+                response.results.add(payment=translate.payment_message(answer))
+        return response
+
+    async def GetPayment(self, request: payments_pb2.GetPaymentRequest, context: Any) -> payments_pb2.Payment:
+        """Read one payment."""
+        if bool(request.payment_id) == bool(request.request_id):
+            raise Refused(invalid(Violation("payment_id", "give either payment_id or request_id")))
+        key = {"request_id": request.request_id} if request.request_id else {"payment_id": request.payment_id}
+        _check_key(**key)
+        payment = await self._gateway.get(tenant_id=caller().tenant_id, **key)
+        if payment is None:
+            raise Refused(_not_found(request.payment_id or request.request_id))
+        return translate.payment_message(payment)
+
+    async def ListPayments(
+        self, request: payments_pb2.ListPaymentsRequest, context: Any
+    ) -> payments_pb2.ListPaymentsResponse:
+        """List payments, newest first."""
+        limit = pages.size(request.page_size)
+        _check_filters(request)
+        wanted = queries.Filter(
+            request.order_no, translate.state_name(request.state), request.channel_id,
+            translate.milliseconds(request.min_create_time), translate.milliseconds(request.max_create_time),
+        )  # fmt: skip
+        found = await self._database.run(
+            queries.list_payments,
+            tenant_id=caller().tenant_id,
+            wanted=wanted,
+            before_id=pages.key_of(request.page_token),
+            limit=limit + 1,
+        )
+        response = payments_pb2.ListPaymentsResponse(payments=map(translate.payment_message, found[:limit]))
+        if len(found) > limit:
+            response.next_page_token = pages.token(found[limit - 1].payment_id)
+        return response
+
+    async def GetPaymentTimeline(
+        self, request: payments_pb2.GetPaymentTimelineRequest, context: Any
+    ) -> payments_pb2.PaymentTimeline:
+        """Read everything that happened to a payment."""
+        _check_key(payment_id=request.payment_id)
+        found = await self._database.run(
+            queries.timeline, tenant_id=caller().tenant_id, payment_id=request.payment_id
+        )
+        if found is None:
+            raise Refused(_not_found(request.payment_id))
+        return _timeline_message(found)
+
+    async def ClosePayment(self, request: payments_pb2.ClosePaymentRequest, context: Any) -> payments_pb2.Payment:
+        """Ask for a payment to be closed."""
+        payment = await self._act("close", request)
+        if payment is None:
+            raise Refused(_not_found(request.payment_id))
+        wish = CloseWish(payment.tenant_id, payment.payment_id, request.reason or "CLOSED_BY_CALLER")
+        return translate.payment_message(await self._gateway.close(wish))
+
+    async def SyncPayment(self, request: payments_pb2.SyncPaymentRequest, context: Any) -> payments_pb2.Payment:
+        """Ask the channel now."""
+        payment = await self._act("sync", request)
+        if payment is None:
+            raise Refused(_not_found(request.payment_id))
+        return translate.payment_message(await self._gateway.sync(payment))
+
+    async def _act(self, operation: str, request: Any) -> Payment | None:
+        """Check an act on a payment and claim its request id; both acts change nothing when they are repeated."""
+        _check_key(payment_id=request.payment_id)
+        violations = [*orders.text_violations(request_id=request.request_id)]
+        if len(request.reason) > REASON_LENGTH_MAX or not (request.reason + " ").isprintable():
+            violations.append(Violation("reason", f"must be at most {REASON_LENGTH_MAX} printable characters"))
+        if violations:
+            raise Refused(invalid(*violations))
+        tenant_id = caller().tenant_id
+        payment = await self._gateway.get(tenant_id=tenant_id, payment_id=request.payment_id)
+        if payment is not None:
+            content_hash = translate.content_hash((request.payment_id, request.reason))
+            held = await self._database.run(
+                remember_request, tenant_id=tenant_id, operation=operation, request_id=request.request_id,
+                content_hash=content_hash, object_id=request.payment_id,
+            )  # fmt: skip
+            if held[0] != content_hash:
+                raise Refused(translate.reused(request.request_id))
+        return payment
+
+
+def _check_key(*, payment_id: str = "", request_id: str = "") -> None:
+    for name, value in (("payment_id", payment_id), ("request_id", request_id)):
+        if len(value) > 64 or not value.isprintable():
+            raise Refused(invalid(Violation(name, "must be at most 64 printable characters")))
+    if not payment_id and not request_id:
+        raise Refused(invalid(Violation("payment_id", "is missing")))
+
+
+def _check_filters(request: payments_pb2.ListPaymentsRequest) -> None:
+    violations = [
+        Violation(name, f"must be at most {longest} printable characters")
+        for name, value, longest in (("order_no", request.order_no, 64), ("channel_id", request.channel_id, 32))
+        if len(value) > longest or not value.isprintable()
+    ]
+    violations += [
+        Violation(name, "is no time of this calendar")
+        for name, value in (("min_create_time", request.min_create_time), ("max_create_time", request.max_create_time))
+        if not translate.is_time(value)
+    ]
+    if violations:
+        raise Refused(invalid(*violations))
+
+
+def _not_found(key: str) -> Refusal:
+    return translate.not_found("PAYMENT_NOT_FOUND", f"there is no payment {key!r}")
+
+
+def _timeline_message(found: queries.Timeline) -> payments_pb2.PaymentTimeline:
+    message = payments_pb2.PaymentTimeline(payment=translate.payment_message(found.payment))
+    at = translate.timestamp
+    for number, index, channel_id, account_id, state, reason, made_ms, moved_ms in found.attempts:
+        message.attempts.add(
+            attempt_no=number, attempt_index=index, channel_id=channel_id, account_id=account_id, state=state,
+            reason=reason, create_time=at(made_ms), update_time=at(moved_ms),
+        )  # fmt: skip
+    for revision, event, state, source, reason, number, made_ms in found.steps:
+        message.steps.add(
+            revision=revision, event=event, state=translate.state_value(state), source=source, reason=reason,
+            attempt_no=number, create_time=at(made_ms),
+        )  # fmt: skip
+    for revision, event_type, deliver_state, try_count, made_ms, done_ms in found.notices:
+        message.notices.add(
+            event_id=event_id(found.payment.payment_id, revision), event_type=event_type,
+            delivery_state=deliver_state, try_count=try_count, create_time=at(made_ms), deliver_time=at(done_ms),
+        )  # fmt: skip
+    for refund_id, amount_minor, currency_code, state, cause, made_ms in found.refunds:
+        item = message.refunds.add(refund_id=refund_id, state=state, reason=cause, create_time=at(made_ms))
+        item.amount.amount_minor, item.amount.currency_code = amount_minor, currency_code
+    for kind, detail, made_ms in found.cases:
+        message.cases.add(kind=kind, detail=detail, create_time=at(made_ms))
+    return message

@@ -1,0 +1,74 @@
+"""The HTTP server of the ingress process."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from actors import meters
+from actors.directory import Directory
+from actors.peers import PeerLost
+from servers.callbacks import CallbackIngress
+from servers.desk import DeskView
+from servers.identity import KeyRing
+from servers.web import application
+from storage.database import Database
+
+POOL_SIZE = 3
+PING_TIMEOUT_S = 2.0
+# A flood is refused by the kernel's queue before it fills our memory.
+CONCURRENCY_MAX = 1_000
+
+
+async def serve(
+    *, host: str, port: int, database_url: str, directory: Directory, actors: Sequence[str], stop: asyncio.Event
+) -> None:
+    """Serve until `stop`."""
+    database = Database(database_url, pool_size=POOL_SIZE)
+    registry = CollectorRegistry()
+    desk = DeskView(database, KeyRing(b""))
+    await desk.start()
+
+    async def is_silent(name: str) -> bool:
+        try:
+            await directory.peer(name).call("ping", timeout_s=PING_TIMEOUT_S)
+        except PeerLost:
+            return True
+        return False
+
+    async def silent_actors() -> list[str]:
+        answers = await asyncio.gather(*map(is_silent, actors))
+        return [name for name, silent in zip(actors, answers, strict=True) if silent]
+
+    ingress = CallbackIngress(desk=desk, directory=directory, database=database, registry=registry)
+    app = application(ingress=ingress, database=database, silent_actors=silent_actors)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            limit_concurrency=CONCURRENCY_MAX,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=5,
+            server_header=False,
+        )
+    )
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((host, port))
+    loop = asyncio.get_running_loop()
+    background = [
+        loop.create_task(desk.follow()),
+        loop.create_task(meters.hand_over(registry, database, "ingress")),
+    ]
+    serving = loop.create_task(server._serve([listener]))  # noqa: SLF001 - `serve` would take our signals
+    await stop.wait()
+    server.should_exit = True
+    await serving
+    for task in background:
+        task.cancel()
+    database.close()

@@ -1,0 +1,178 @@
+"""The sandbox's wire: signatures, requests as JSON lists of objects, and signed envelopes of answers."""
+
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from simulator.words import Reason, Word
+
+BODY_BYTES_MAX = 8 << 20
+ITEMS_MAX = 10_000
+NUMBER_LENGTH_MAX = 128
+TEXT_LENGTH_MAX = 512
+URL_LENGTH_MAX = 2_048
+AMOUNT_MINOR_MAX = 10**12
+TIME_MS_MAX = 2**53
+
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+AnswerFields = dict[str, Any]
+Envelope = tuple[bytes, str]
+
+
+class Malformed(Exception):
+    """A body that is no JSON list of objects of a sensible size."""
+
+
+class ChargeRequest(NamedTuple):
+    """A request for money. `expire_time_ms` is in real Unix milliseconds, 0 for never."""
+
+    attempt_no: str
+    amount_minor: int
+    currency: str
+    order_no: str
+    subject: str
+    payer_ref: str
+    expire_time_ms: int
+    notify_url: str
+
+
+class RefundRequest(NamedTuple):
+    """A request to give money of an attempt back."""
+
+    refund_no: str
+    attempt_no: str
+    amount_minor: int
+    currency: str
+
+
+class Outgoing(NamedTuple):
+    """An answer on its way to a merchant; a transport answer, which nobody signs, has no merchant."""
+
+    answer: AnswerFields
+    merchant_no: str
+    bad_signature: bool = False
+
+
+def sign(secret: str, message: bytes) -> str:
+    """Return the hexadecimal HMAC-SHA256 of a message."""
+    return hmac.digest(secret.encode(), message, "sha256").hex()
+
+
+def is_signed(secret: str, message: bytes, signature: object) -> bool:
+    """Tell whether a signature is right; anything but a text is wrong."""
+    if not isinstance(signature, str):
+        return False
+    return hmac.compare_digest(sign(secret, message).encode(), signature.encode("utf-8", "replace"))
+
+
+def read_items(body: object) -> list[Any]:
+    """Read a body into its items, whatever they are. Raise Malformed."""
+    if not isinstance(body, bytes | bytearray) or len(body) > BODY_BYTES_MAX:
+        raise Malformed
+    try:
+        items = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Malformed from error
+    if not isinstance(items, list) or len(items) > ITEMS_MAX:
+        raise Malformed
+    return items
+
+
+def read_charge(item: Any) -> ChargeRequest | None:
+    """Read one charge; None if it is malformed."""
+    try:
+        request = ChargeRequest(
+            item["attempt_no"], item["amount_minor"], item["currency"], item["order_no"],
+            item["subject"], item["payer_ref"], item["expire_time_ms"], item["notify_url"],
+        )  # fmt: skip
+    except (KeyError, TypeError, IndexError):
+        return None
+    good = (
+        _is_name(request.attempt_no)
+        and _is_amount(request.amount_minor)
+        and _is_name(request.currency)
+        and _is_name(request.order_no)
+        and isinstance(request.subject, str)
+        and len(request.subject) <= TEXT_LENGTH_MAX
+        and _is_text(request.payer_ref, TEXT_LENGTH_MAX)
+        and type(request.expire_time_ms) is int
+        and 0 <= request.expire_time_ms <= TIME_MS_MAX
+        and _is_text(request.notify_url, URL_LENGTH_MAX)
+    )
+    return request if good else None
+
+
+def read_refund(item: Any) -> RefundRequest | None:
+    """Read one refund; None if it is malformed."""
+    try:
+        request = RefundRequest(item["refund_no"], item["attempt_no"], item["amount_minor"], item["currency"])
+    except (KeyError, TypeError, IndexError):
+        return None
+    good = (
+        _is_name(request.refund_no)
+        and _is_name(request.attempt_no)
+        and _is_amount(request.amount_minor)
+        and _is_name(request.currency)
+    )
+    return request if good else None
+
+
+def read_name(item: Any, field: str) -> str | None:
+    """Read the number in one field; None if it is malformed."""
+    value = item.get(field) if isinstance(item, dict) else None
+    return value if _is_name(value) else None
+
+
+def answer(
+    number: str,
+    word: Word,
+    *,
+    reason: Reason = Reason.NONE,
+    amount_minor: int = 0,
+    currency: str = "",
+    merchant_no: str = "",
+    channel_txn_no: str = "",
+    success_time_ms: int = 0,
+    qr: str = "",
+) -> AnswerFields:
+    """Make one answer; the amount is in minor units, the time in virtual Unix milliseconds."""
+    return {
+        "number": number, "word": word, "reason": reason, "amount_minor": amount_minor, "currency": currency,
+        "merchant_no": merchant_no, "channel_txn_no": channel_txn_no, "success_time_ms": success_time_ms, "qr": qr,
+    }  # fmt: skip
+
+
+def envelopes(outgoing: Iterable[Outgoing], secrets: Mapping[str, str]) -> list[Envelope]:
+    """Put answers into as few envelopes as may be: one per merchant, one for the transport, one per bad signature."""
+    sealed: list[Envelope] = []
+    together: dict[str, list[AnswerFields]] = {}
+    for fields, merchant_no, bad_signature in outgoing:
+        if bad_signature:
+            body = _encode([fields]).encode()
+            sealed.append((body, sign(f"not {secrets[merchant_no]}", body)))
+        else:
+            together.setdefault(merchant_no, []).append(fields)
+    for merchant_no, answers in together.items():
+        body = _encode(answers).encode()
+        secret = secrets.get(merchant_no)
+        sealed.append((body, sign(secret, body) if secret is not None else ""))
+    return sealed
+
+
+def encode(value: Any) -> bytes:
+    """Encode compactly, in ASCII."""
+    return _encode(value).encode()
+
+
+def _is_name(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= NUMBER_LENGTH_MAX and value.isprintable()
+
+
+def _is_text(value: object, length_max: int) -> bool:
+    return type(value) is str and len(value) <= length_max and value.isprintable()
+
+
+def _is_amount(value: object) -> bool:
+    return type(value) is int and 0 < value <= AMOUNT_MINOR_MAX
