@@ -1,0 +1,58 @@
+"""Every method has a rule, every rule a method, and whoever has no role gets nothing."""
+
+import pytest
+
+from domain.refusals import Kind, Refused
+from servers import identity
+from servers.grpc_server import SERVICES
+from servers.identity import ROLES, RULES, Caller, allow
+
+METHODS = sorted(
+    f"/{service.full_name}/{method.name}"
+    for module in SERVICES
+    for service in module.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+)
+# Whoever may change something also needs to be told what came of it.
+READS = {"PARTNER_API": "/paydesk.v1.Payments/GetPayment", "OPS": "/paydesk.v1.Payments/GetPaymentTimeline",
+         "CHANNEL_ADMIN": "/paydesk.v1.Channels/GetChannelHealth"}  # fmt: skip
+
+
+def test_every_method_has_a_rule_and_every_rule_a_method() -> None:
+    assert set(METHODS) == set(RULES)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_needs_a_role(method: str) -> None:
+    assert RULES[method], "a rule without roles locks everybody out"
+    allow(method, Caller("tenant", "somebody", RULES[method]))
+    for roles in (frozenset[str](), ROLES - RULES[method]):
+        with pytest.raises(Refused) as caught:
+            allow(method, Caller("tenant", "somebody", roles))
+        assert caught.value.refusal.kind is Kind.PERMISSION_DENIED
+
+
+def test_what_has_no_rule_is_denied_to_everybody() -> None:
+    with pytest.raises(Refused):
+        allow("/paydesk.v1.Payments/NoSuchMethod", Caller("tenant", "somebody", ROLES))
+
+
+def test_nothing_of_ours_is_public() -> None:
+    assert not [method for method in METHODS if method.startswith(identity.PUBLIC_PREFIXES)]
+
+
+def test_the_sandbox_is_driven_by_one_role_that_can_do_nothing_else() -> None:
+    driven = {method for method, roles in RULES.items() if "LOADTEST" in roles}
+    assert driven == {method for method in METHODS if method.startswith("/paydesk.v1.Simulator/")}
+    assert all(RULES[method] == {"LOADTEST"} for method in driven)
+
+
+@pytest.mark.parametrize(("role", "method"), READS.items())
+def test_who_may_act_may_look(role: str, method: str) -> None:
+    assert role in RULES[method]
+
+
+def test_a_viewer_changes_nothing() -> None:
+    changing = ("Create", "BatchCreate", "Close", "Sync", "Set", "Force", "Resend", "Configure", "Inject", "Advance", "Reset")
+    allowed = [m.rpartition("/")[2] for m, roles in RULES.items() if roles & {"VIEWER", "AUDITOR"}]
+    assert not [method for method in allowed if method.startswith(changing)]

@@ -1,0 +1,263 @@
+"""A test bench per channel: the channel itself, the truth of what it did, and faults that can be switched on."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from channels._template import client as template
+from channels._template import signing as template_signing
+from channels._template.config import TemplateConfig
+from channels._template.example import ExampleBank
+from channels.port import Answer, CallbackReader, Channel
+from channels.sandbox import signing as sandbox_signing
+from channels.sandbox.client import SandboxCallbacks, SandboxChannel
+from channels.sandbox.config import SandboxConfig
+from domain.evidence import Fault, Outcome
+from simulator.profiles import Profile
+from simulator.world import World
+
+MERCHANT, OTHER, STRANGER = "m1", "m2", "m9"
+SECRETS = {MERCHANT: "secret-one", OTHER: "secret-two"}
+# Long enough for an answer from the same process, short enough to wait for silence.
+PATIENCE_S = 0.3
+
+
+class Money(NamedTuple):
+    """What the channel really moved for one attempt, in minor units."""
+
+    charged: int
+    charges: int
+    refunded: int
+
+
+class Bench(Protocol):
+    """What the suite needs to try a channel."""
+
+    channel: Channel
+    callbacks: CallbackReader
+
+    async def fault(self, name: str) -> None:
+        """Switch one fault on, or with "" all off.
+
+        REFUSED: the connection is refused. LOST_BEFORE, LOST_AFTER: the connection breaks, before or after the request
+        was executed. SILENT_BEFORE, SILENT_AFTER: no answer comes. BAD_SIGNATURE, UNKNOWN_WORD: the answer is wrong.
+        NO_MONEY: payers are declined.
+        """
+        ...
+
+    async def money(self, attempt_no: str) -> Money:
+        """Tell the truth about an attempt."""
+        ...
+
+    async def settle_refunds(self) -> None:
+        """Let the money of accepted refunds go back."""
+        ...
+
+    def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
+        """Write the callback that a charge was paid, signed with a secret by a merchant.
+
+        `changes` may be `amount_minor`, and `body_merchant_no` where the body names another merchant than the signer.
+        """
+        ...
+
+    def signed(self, body: bytes) -> dict[str, str]:
+        """Return the headers with which the first merchant's key signs any body now."""
+        ...
+
+
+async def ask(channel: Channel, operation: str, requests: Sequence[Any]) -> dict[str, Answer]:
+    """Ask as the connector does: what stays silent is MAYBE. Fail unless each request has exactly one answer."""
+    numbers = [getattr(request, "refund_no", "") or request.attempt_no for request in requests]
+    heard: list[Answer] = []
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            async for answers in getattr(channel, operation)(requests):
+                assert isinstance(answers, list), "answers come in lists"
+                heard += answers
+        silent: set[str] = set(numbers) - {answer.number for answer in heard}
+        assert not silent, f"the answers ended without {sorted(silent)[:5]}"
+    except TimeoutError:
+        silent = set(numbers) - {answer.number for answer in heard}
+    assert len(heard) == len({answer.number for answer in heard}), "somebody was answered twice"
+    assert {answer.number for answer in heard} <= set(numbers), "an answer to nobody"
+    found = {answer.number: answer for answer in heard}
+    return found | {number: Answer(number, Outcome.MAYBE, "TIMEOUT", Fault.CHANNEL) for number in silent}
+
+
+# --- the sandbox ------------------------------------------------------------------------------------------------------
+
+
+class _Line:
+    """The way to the sandbox, which may break or garble."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.fault = ""
+
+    async def exchange(
+        self, channel_id: str, operation: str, body: bytes, merchant_no: str, signature: str
+    ) -> list[tuple[bytes, str]]:
+        if self.fault == "LOST_BEFORE":
+            raise ConnectionResetError
+        answers = await self._world.exchange(channel_id, operation, body, merchant_no, signature)
+        if self.fault == "LOST_AFTER":
+            raise ConnectionResetError
+        return [self._garbled(*answer) for answer in answers] if self.fault == "UNKNOWN_WORD" else answers
+
+    async def collect(self, channel_id: str, wait_s: float) -> list[tuple[bytes, str]]:
+        return await self._world.collect(channel_id, wait_s)
+
+    @staticmethod
+    def _garbled(body: bytes, _signature: str) -> tuple[bytes, str]:
+        items = [item | {"word": "PURPLE"} for item in json.loads(body)]
+        changed = json.dumps(items).encode()
+        return changed, sandbox_signing.sign(SECRETS[items[0]["merchant_no"]], changed)
+
+
+_SANDBOX_FAULTS = {
+    "REFUSED": "CONNECTION_REFUSED",
+    "SILENT_BEFORE": "TIMEOUT_NOT_TAKEN",
+    "SILENT_AFTER": "TIMEOUT_TAKEN",
+    "BAD_SIGNATURE": "ANSWER_BAD_SIGNATURE",
+    "NO_MONEY": "DECLINE_NO_FUNDS",
+}
+
+
+class SandboxBench:
+    """The sandbox channel against a real sandbox in this process."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._line = _Line(world)
+        config = SandboxConfig("c1", SECRETS)
+        self.channel: Channel = SandboxChannel(config, self._line)
+        self.callbacks: CallbackReader = SandboxCallbacks(config)
+
+    async def fault(self, name: str) -> None:
+        self._line.fault = name if name in ("LOST_BEFORE", "LOST_AFTER", "UNKNOWN_WORD") else ""
+        for kind in _SANDBOX_FAULTS.values():
+            await self._world.inject({"channel_id": "c1", "kind": kind, "share": 0.0})
+        if name in _SANDBOX_FAULTS:
+            await self._world.inject({"channel_id": "c1", "kind": _SANDBOX_FAULTS[name], "share": 1.0})
+
+    async def money(self, attempt_no: str) -> Money:
+        entries = [e for e in await self._world.truth("c1", 0, 100_000) if e["attempt_no"] == attempt_no]
+        amounts: dict[str, list[int]] = {"CHARGE": [], "REFUND": []}
+        for entry in entries:
+            amounts[str(entry["kind"])].append(int(str(entry["amount_minor"])))
+        return Money(sum(amounts["CHARGE"]), len(amounts["CHARGE"]), sum(amounts["REFUND"]))
+
+    async def settle_refunds(self) -> None:
+        await self._world.advance(60)
+
+    def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
+        said = {"notify_id": "N1", "merchant_no": merchant_no, "attempt_no": "n1", "word": "PAID",
+                "amount_minor": 10_000, "currency": "CNY", "channel_txn_no": "T1", "success_time_ms": 5}  # fmt: skip
+        names = {"amount_minor": "amount_minor", "body_merchant_no": "merchant_no"}
+        body = json.dumps(said | {names[name]: value for name, value in changes.items()}).encode()
+        return self._headers(body, secret, merchant_no, time_ms), body
+
+    def signed(self, body: bytes) -> dict[str, str]:
+        return self._headers(body, SECRETS[MERCHANT], MERCHANT, now_ms())
+
+    @staticmethod
+    def _headers(body: bytes, secret: str, merchant_no: str, time_ms: int) -> dict[str, str]:
+        timestamp = str(time_ms // 1000)
+        signature = sandbox_signing.sign(secret, f"{timestamp}.nonce.".encode() + body)
+        return {"sandbox-merchant": merchant_no, "sandbox-timestamp": timestamp, "sandbox-nonce": "nonce",
+                "sandbox-signature": signature}  # fmt: skip
+
+
+@asynccontextmanager
+async def sandbox(directory: Path) -> AsyncIterator[Bench]:
+    """Open a sandbox whose refunds take two seconds of its own time."""
+    world = World(directory, seed=7, channels=[Profile("c1")], merchants=SECRETS)
+    await world.start()
+    bench = SandboxBench(world)
+    try:
+        yield bench
+    finally:
+        await bench.channel.aclose()
+        await world.aclose()
+
+
+# --- the template -----------------------------------------------------------------------------------------------------
+
+
+class _SilentBank:
+    """The example bank, behind a line that may swallow answers."""
+
+    def __init__(self, bank: ExampleBank) -> None:
+        self._bank = bank
+        self.fault = ""
+
+    async def post(self, operation: str, body: bytes, merchant_no: str, signature: str) -> tuple[bytes, str]:
+        if self.fault == "SILENT_BEFORE" and operation == "charge":
+            await asyncio.sleep(60)
+        answer = await self._bank.post(operation, body, merchant_no, signature)
+        if self.fault == "SILENT_AFTER" and operation == "charge":
+            await asyncio.sleep(60)
+        return answer
+
+
+class TemplateBench:
+    """The template against its example bank."""
+
+    def __init__(self) -> None:
+        self._bank = ExampleBank(dict(SECRETS))
+        self._line = _SilentBank(self._bank)
+        config = TemplateConfig("example", SECRETS)
+        self.channel: Channel = template.TemplateChannel(config, self._line)
+        self.callbacks: CallbackReader = template.TemplateCallbacks(config)
+
+    async def fault(self, name: str) -> None:
+        self._bank.fault = self._line.fault = name
+
+    async def money(self, attempt_no: str) -> Money:
+        charge = self._bank.charged.get(attempt_no)
+        back = sum(
+            refund["fen"] for number, refund in self._bank.refunds.items()
+            if refund["pay_no"] == attempt_no and number in self._bank.settled
+        )  # fmt: skip
+        return Money(charge["fen"], 1, back) if charge else Money(0, 0, back)
+
+    async def settle_refunds(self) -> None:
+        self._bank.settled |= self._bank.refunds.keys()
+
+    def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
+        names = {"amount_minor": "fen", "body_merchant_no": "merchant"}
+        said = {"notice_id": "N1", "pay_no": "n1", "result": "PAID", "fen": 10_000, "currency": "CNY",
+                "merchant": merchant_no, "txn": "T1", "paid_ms": 5}  # fmt: skip
+        body = json.dumps(said | {names[name]: value for name, value in changes.items()}).encode()
+        return self._headers(body, secret, merchant_no, time_ms), body
+
+    def signed(self, body: bytes) -> dict[str, str]:
+        return self._headers(body, SECRETS[MERCHANT], MERCHANT, now_ms())
+
+    @staticmethod
+    def _headers(body: bytes, secret: str, merchant_no: str, time_ms: int) -> dict[str, str]:
+        timestamp = str(time_ms // 1000)
+        return {"bank-merchant": merchant_no, "bank-time": timestamp,
+                "bank-signature": template_signing.sign(secret, f"{timestamp}.".encode() + body)}  # fmt: skip
+
+
+@asynccontextmanager
+async def template_bench(_directory: Path) -> AsyncIterator[Bench]:
+    """Open the template's example bank."""
+    yield TemplateBench()
+
+
+def now_ms() -> int:
+    """Return Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+# A new channel adds its bench here.
+BENCHES: dict[str, Callable[[Path], AbstractAsyncContextManager[Bench]]] = {
+    "sandbox": sandbox,
+    "_template": template_bench,
+}

@@ -1,0 +1,190 @@
+"""Routing rules: what is refused before it can meet a payment, and what rules do."""
+
+import pickle
+from time import perf_counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.refusals import Kind, Refusal, Refused
+from domain.rules import (
+    CHANNEL_FIELDS,
+    ORDER_FIELDS,
+    RULES_MAX,
+    TEXT_LENGTH_MAX,
+    ChannelFacts,
+    CompiledRules,
+    Effect,
+    Rule,
+    Verdict,
+    compile_rules,
+)
+
+ORDER = {
+    "product_code": "TRAVEL",
+    "amount_minor": 1_800,
+    "method": "WECHAT",
+    "terminal": "H5",
+    "source": "P17",
+    "tenant_id": "life",
+}
+CHANNELS = (ChannelFacts("wx", 11, 95.0, "HEALTHY"), ChannelFacts("ali", 10, 70.5, "DEGRADED"))
+
+
+def rule(when: str, effect: Effect = Effect.DENY, channels: tuple[str, ...] = (), **changes: Any) -> Rule:
+    return Rule("r1", 1, effect, when, channels)._replace(**changes)
+
+
+def refusal_of(*rules: Rule) -> Refusal:
+    with pytest.raises(Refused) as caught:
+        compile_rules(rules)
+    assert caught.value.refusal.kind is Kind.INVALID
+    return caught.value.refusal
+
+
+def verdict(*rules: Rule) -> Verdict:
+    return compile_rules(rules).verdict(ORDER, CHANNELS)
+
+
+class TestCompile:
+    @pytest.mark.parametrize(
+        ("when", "words"),
+        [
+            ("order.amount_minor >", "1:21: Syntax error"),
+            ("(", "Syntax error"),
+            ("", "Syntax error"),
+            ("order.colour == 'red'", "line 1, column 1: unknown name order.colour"),
+            ("true &&\n  payer.name == 'x'", "line 2, column 3: unknown name payer.name"),
+            ("order == order", "unknown name order"),
+            ("order['method'] == 'x'", "unknown name order"),
+            ("foo(order.method)", "unknown name foo"),
+            ("order.method.matches('(a+)+')", "unknown name order.method.matches"),
+            ("'a'.matches('a')", "unknown function matches"),
+            ("[1, 2].all(order, true)", "unknown function all"),
+            ("[1].map(x, x) == [1]", "unknown function map"),
+            ("order.method == '''x'''", "single quotes"),
+            ("r'\\' == order.method", "unknown name r"),
+            ("order.amount_minor + 1", "must be true or false, is int"),
+            ("order.amount_minor < 'x'", "No such overload"),
+            ("true // " + "x" * TEXT_LENGTH_MAX, "at most 4000 characters"),
+            ("order.amount_minor > 99999999999999999999", "invalid int literal"),
+            ("(" * 1_900 + "true" + ")" * 1_900, ""),
+        ],
+    )
+    def test_a_bad_text_is_refused_with_rule_and_place(self, when: str, words: str) -> None:
+        violation = refusal_of(rule(when)).violations[0]
+        assert violation.field == "rules[r1].when"
+        assert words in violation.rule
+        assert len(violation.rule) < 400
+
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"weight": 0.0}, "weight"),
+            ({"weight": float("nan")}, "weight"),
+            ({"weight": 1e9}, "weight"),
+            ({"effect": Effect.FORCE}, "channels"),
+            ({"effect": Effect.ALLOW_ONLY}, "channels"),
+            ({"effect": "MAYBE"}, "effect"),
+            ({"rule_id": ""}, "rule_id"),
+        ],
+    )
+    def test_other_fields(self, changes: dict[str, Any], field: str) -> None:
+        assert refusal_of(rule("true", **changes)).violations[0].field.endswith(field)
+
+    def test_all_faults_at_once_and_no_doubles(self) -> None:
+        assert len(refusal_of(rule("("), rule(")", rule_id="r2")).violations) == 2
+        assert refusal_of(rule("true"), rule("true")).violations[0].field == "rules[r1].rule_id"
+        many = [rule("true", rule_id=f"r{number}") for number in range(RULES_MAX + 1)]
+        assert refusal_of(*many).violations[0].field == "rules"
+
+    @pytest.mark.parametrize(
+        "when",
+        [
+            "true",
+            "order.amount_minor >= 0x10 && order.amount_minor < 1000000 // small",
+            "order.product_code in ['TRAVEL', \"it's\"] || !(order.method == 'order.colour')",
+            "order.source.startsWith('P') ? channel.score > 80 : channel.score > 80.5",
+            "size(order.tenant_id) > 0 && double(order.amount_minor) * 0.5 > 1.0",
+            "100 / (order.amount_minor - 1000) > 0",
+            "channel.id == 'wx' && channel.state == 'HEALTHY' && channel.fee_minor < 40",
+            "order . method == '中文'",
+        ],
+    )
+    def test_good_texts(self, when: str) -> None:
+        assert len(compile_rules([rule(when)]).rules) == 1
+
+    @given(st.text(alphabet="order.channelmtsizx_()[]'\"\\/&|!=<>+-*%?: \n0123,{}r", max_size=60))
+    @settings(max_examples=400, deadline=None)
+    def test_any_text_compiles_or_is_refused(self, when: str) -> None:
+        try:
+            compiled = compile_rules([rule(when)])
+        except Refused:
+            return
+        compiled.verdict(ORDER, CHANNELS)
+
+    def test_the_longest_texts_end_soon(self) -> None:
+        text = " || ".join(["order.amount_minor > 1"] * 150)
+        compiled = compile_rules([rule(text)])
+        start_s = perf_counter()
+        compiled.verdict(ORDER, CHANNELS)
+        assert perf_counter() - start_s < 0.05
+
+    def test_travels_as_text(self) -> None:
+        compiled = compile_rules([rule("order.amount_minor > 1")])
+        copy: CompiledRules = pickle.loads(pickle.dumps(compiled))
+        assert copy.rules == compiled.rules
+        assert copy.verdict(ORDER, CHANNELS) == compiled.verdict(ORDER, CHANNELS)
+
+    def test_every_field_can_be_asked(self) -> None:
+        for owner, fields in (("order", ORDER_FIELDS), ("channel", CHANNEL_FIELDS)):
+            for name in fields:
+                assert compile_rules([rule(f"{owner}.{name} == {owner}.{name}")]).rules
+        assert ORDER.keys() == ORDER_FIELDS.keys()
+
+
+class TestVerdict:
+    def test_deny_names_its_rule(self) -> None:
+        assert verdict(rule("order.source == 'P17'", channels=("wx",))).denied == {"wx": "r1"}
+        assert verdict(rule("order.source == 'P18'", channels=("wx",))).denied == {}
+        assert verdict(rule("channel.score < 80.0")).denied == {"ali": "r1"}
+
+    def test_without_channels_it_concerns_all(self) -> None:
+        assert verdict(rule("true")).denied == {"wx": "r1", "ali": "r1"}
+
+    def test_allow_only_denies_the_others(self) -> None:
+        assert verdict(rule("true", Effect.ALLOW_ONLY, ("ali",))).denied == {"wx": "r1"}
+
+    def test_boosts_multiply(self) -> None:
+        boost = rule("true", Effect.BOOST, ("wx",), weight=2.0)
+        assert verdict(boost, boost._replace(rule_id="r2", weight=1.5)).boosts == {"wx": (3.0, "r1")}
+
+    def test_the_first_force_wins(self) -> None:
+        late = rule("true", Effect.FORCE, ("wx",), rule_id="a", priority=9)
+        soon = rule("true", Effect.FORCE, ("ali",), rule_id="b", priority=1)
+        assert verdict(late, soon)[2:4] == (frozenset({"ali"}), "b")
+
+    def test_a_rule_that_fails_changes_nothing_and_is_named(self) -> None:
+        broken = rule("100 / (order.amount_minor - 1800) > 0", rule_id="broken")
+        result = verdict(broken, rule("true", channels=("ali",)))
+        assert (result.failed, result.denied) == (("broken",), {"ali": "r1"})
+
+    def test_overflow_fails_alone(self) -> None:
+        assert verdict(rule("order.amount_minor * 9000000000000000000 > 1")).failed == ("r1",)
+
+    @pytest.mark.parametrize(
+        ("when", "denied"),
+        [
+            ("order.method == 'WECHAT' && channel.id == 'wx'", {"wx"}),
+            ("channel.id == 'wx' && order.method == 'CARD'", set()),
+            ("order.method == 'CARD' && channel.id == 'wx' || channel.id == 'ali'", {"ali"}),
+            ("(order.method == 'CARD' || true) && (channel.id == 'wx' && true)", {"wx"}),
+            ("order.method == 'CARD' ? true && true : channel.id == 'ali' && true", {"ali"}),
+            ("true // a && b\n && channel.id == 'wx' // c && d", {"wx"}),
+            ("order.source != '&& channel.id' && channel.id != '&& ('", {"wx", "ali"}),
+        ],
+    )
+    def test_parts_of_a_condition_hold_together(self, when: str, denied: set[str]) -> None:
+        assert verdict(rule(when)).denied.keys() == denied
