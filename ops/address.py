@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from ops.deployment import CannotStart, Deployment
+from ops.deployment import HEALTH_SERVICE, CannotStart, Deployment
 from ops.settings import Settings
 from protos.paydesk.v1 import payments_pb2, payments_pb2_grpc
 
@@ -112,7 +112,7 @@ def _is_serving(target: str) -> bool:
     with grpc.insecure_channel(target) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
-            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S)
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=HEALTH_SERVICE), timeout=_HEALTH_TIMEOUT_S)
         except grpc.RpcError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -37,6 +37,7 @@ log = structlog.get_logger()
 
 ROOT = Path(__file__).parent.parent
 SANDBOX_DESK = Path(__file__).parent / "demo" / "desk.toml"
+HEALTH_SERVICE = "paydesk.v1.Payments"
 START_TIMEOUT_S = 60.0
 # A child that ends at once is started again, but not in a spin.
 RESTART_PAUSE_S = 0.5
@@ -74,6 +75,7 @@ class Deployment:
     _postgres: EmbeddedPostgres | None = None
     _children: list[_Child] = field(default_factory=list)
     _lock: filelock.BaseFileLock | None = None
+    _reserved: list[socket.socket] = field(default_factory=list)
     _stopping: bool = False
 
     def start(self) -> None:
@@ -114,6 +116,8 @@ class Deployment:
             self._end([child for child in self._children if child.role == role])
         if self._postgres is not None:
             self._postgres.stop()
+        for reserved in self._reserved:
+            reserved.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -164,7 +168,8 @@ class Deployment:
         with grpc.insecure_channel(self.target) as channel:
             try:
                 stub = health_pb2_grpc.HealthStub(channel)
-                answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+                # By name: any gRPC server of Ray's says SERVING when it is not asked for whom.
+                answer = stub.Check(health_pb2.HealthCheckRequest(service=HEALTH_SERVICE), timeout=timeout_s)
             except grpc.RpcError:
                 return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
@@ -202,20 +207,35 @@ class Deployment:
             )
 
     def _choose_ports(self) -> None:
-        """Fix the ports; one that is taken is an error, because the port is shared between our own gateways only."""
+        """Fix the ports and keep them ours; one that is taken is an error.
+
+        Until our servers listen, seconds pass in which Ray's processes take ports of their own, so each port stays bound
+        (not listening) by a socket that lets only sockets of the same kind and user in beside it.
+        """
         for name in ("grpc_port", "http_port"):
             port = getattr(self.settings, name)
-            with socket.socket(socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((self.settings.host, port))
-                except OSError as error:
-                    raise CannotStart(
-                        f"port {port} on {self.settings.host} is taken: set PAYDESK_{name.upper()} to another, or to 0"
-                    ) from error
-                setattr(self.settings, name, probe.getsockname()[1])
+            try:
+                if port:
+                    self._bind(port, shared=False).close()
+                reserved = self._bind(port, shared=True)
+            except OSError as error:
+                raise CannotStart(
+                    f"port {port} on {self.settings.host} is taken: set PAYDESK_{name.upper()} to another, or to 0"
+                ) from error
+            self._reserved.append(reserved)
+            setattr(self.settings, name, reserved.getsockname()[1])
         if not self.settings.public_url:
             self.settings.public_url = f"http://{self.settings.host}:{self.settings.http_port}"
+
+    def _bind(self, port: int, *, shared: bool) -> socket.socket:
+        bound = socket.socket(socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((self.settings.host, port))
+        except OSError:
+            bound.close()
+            raise
+        return bound
 
     def _start_database(self) -> None:
         """Start the embedded server if that is wanted, migrate, and fill the desk.

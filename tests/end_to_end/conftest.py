@@ -48,7 +48,7 @@ def fresh(prefix: str = "O") -> str:
     return f"{prefix}-{_run}-{next(_numbers):05d}"
 
 
-def until(found: Callable[[], Any], timeout_s: float = 15.0, every_s: float = 0.1) -> Any:
+def until(found: Callable[[], Any], timeout_s: float = 30.0, every_s: float = 0.1) -> Any:
     """Ask until the answer is true, and return it; fail with the last answer when the time is up."""
     deadline_s = time.monotonic() + timeout_s
     while not (answer := found()):

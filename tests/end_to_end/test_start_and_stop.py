@@ -165,3 +165,17 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(CannotStart, match=f"port {port} .* is taken: set PAYDESK_GRPC_PORT"):
             Deployment(Settings(database_url="", ray_address="", data_dir=tmp_path / "data", grpc_port=port, http_port=0)).start()
     assert not remains(tmp_path)
+
+
+def test_a_port_stays_ours_while_everything_else_starts(tmp_path: Path) -> None:
+    ours = Deployment(Settings(database_url="", ray_address="", data_dir=tmp_path / "data", grpc_port=0, http_port=0))
+    ours._choose_ports()
+    for port in (ours.settings.grpc_port, ours.settings.http_port):
+        with socket.socket() as foreign:
+            foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Ray's own servers bind
+            with pytest.raises(OSError, match="in use"):
+                foreign.bind(("127.0.0.1", port))
+        with socket.socket() as gateway:
+            gateway.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            gateway.bind(("127.0.0.1", port))
+    ours.stop()
