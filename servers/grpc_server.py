@@ -55,6 +55,16 @@ class Listening:
     simulator: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What services are made of."""
+
+    gateway: Gateway
+    desk: DeskView
+    directory: Directory
+    database: Database
+
+
 SERVICES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, simulator_pb2)
 
 
@@ -73,6 +83,17 @@ def options(listening: Listening) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 5),
     ]
+
+
+def add_services(door: Door, parts: Parts, *, simulator: bool) -> None:
+    """Put every service behind the door."""
+    gateway, desk, directory, database = parts.gateway, parts.desk, parts.directory, parts.database
+    payments_pb2_grpc.add_PaymentsServicer_to_server(PaymentsService(gateway, database), door)
+    channels_pb2_grpc.add_ChannelsServicer_to_server(ChannelsService(desk, directory, database), door)
+    routing_pb2_grpc.add_RoutingServicer_to_server(RoutingService(gateway, desk, database), door)
+    events_pb2_grpc.add_EventsServicer_to_server(EventsService(database), door)
+    if simulator:
+        simulator_pb2_grpc.add_SimulatorServicer_to_server(SimulatorService(directory.peer("simulator")), door)
 
 
 async def serve(
@@ -97,12 +118,7 @@ async def serve(
         maximum_concurrent_rpcs=settings.concurrent_calls_max,
     )
     door = Door(server, keys, registry)
-    payments_pb2_grpc.add_PaymentsServicer_to_server(PaymentsService(gateway, database), door)
-    channels_pb2_grpc.add_ChannelsServicer_to_server(ChannelsService(desk, directory, database), door)
-    routing_pb2_grpc.add_RoutingServicer_to_server(RoutingService(gateway, desk, database), door)
-    events_pb2_grpc.add_EventsServicer_to_server(EventsService(database), door)
-    if settings.simulator:
-        simulator_pb2_grpc.add_SimulatorServicer_to_server(SimulatorService(directory.peer("simulator")), door)
+    add_services(door, Parts(gateway, desk, directory, database), simulator=settings.simulator)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if settings.reflection:

@@ -15,11 +15,12 @@ METADATA_KEY = "authorization"
 
 
 class Caller(NamedTuple):
-    """An authenticated caller. The tenant comes from here, never from a request."""
+    """An authenticated caller. The tenant comes from here, never from a request. `address` is where the call came from."""
 
     tenant_id: str
     principal: str
     roles: frozenset[str]
+    address: str = ""
 
 
 _caller: ContextVar[Caller] = ContextVar("caller")

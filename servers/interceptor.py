@@ -108,7 +108,7 @@ class Door:
                     (Violation("deadline", "is missing"),),
                 )
             )  # fmt: skip
-        identity.set_caller(who)
+        identity.set_caller(who._replace(address=context.peer()))
 
     async def _refuse(self, method: str, context: _Context, refusal: Refusal) -> None:
         self._calls.labels(method, refusal.reason if refusal.kind is not Kind.INVALID else "INVALID").inc()

@@ -1,0 +1,57 @@
+"""Sensitive acts: what a second person must allow before it is done.
+
+Whoever owns an act registers it here once; `storage/approvals.py` keeps the proposals and performs what was allowed.
+An act's functions run inside the transaction of the proposal or of the decision.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+
+class Ask(NamedTuple):
+    """What is asked for: an act's arguments, by whom, for which tenant."""
+
+    tenant_id: str
+    proposer: str
+    arguments: Mapping[str, Any]  # plain JSON values; secrets only in encrypted form
+    reason: str
+    request_id: str = ""
+    approver: str = ""  # known when it is performed
+    address: str = ""
+
+
+class Act(NamedTuple):
+    """A kind of sensitive act.
+
+    `show` returns what proposer and approver see, the present state of the object included: its hash is what an approval
+    binds, so whatever changes it voids the approval. `perform` does it, writes its audit entry, and returns the id of the
+    object. Both raise Refused. `amount_minor` is what tiers go by, 0 where no money is named.
+    """
+
+    kind: str  # such as "routing.publish_rules"
+    object_kind: str
+    show: Callable[[Connection, Ask], Mapping[str, Any]]
+    perform: Callable[[Connection, Ask], str]
+    amount_minor: Callable[[Mapping[str, Any]], int] = lambda arguments: 0
+
+
+_ACTS: dict[str, Act] = {}
+
+
+def register(act: Act) -> Act:
+    """Make a kind of act known. Raise ValueError when its name is taken."""
+    if _ACTS.setdefault(act.kind, act) is not act:
+        raise ValueError(f"act {act.kind} is registered twice")
+    return act
+
+
+def act_of(kind: str) -> Act | None:
+    """Return the act of a kind, None when there is none."""
+    return _ACTS.get(kind)
+
+
+def kinds() -> list[str]:
+    """Return the kinds of acts that are known."""
+    return sorted(_ACTS)

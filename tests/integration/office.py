@@ -1,0 +1,82 @@
+"""The edge without Ray: services behind the real door, on real PostgreSQL, over real gRPC."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from servers.desk import DeskView
+from servers.grpc_server import Parts, add_services
+from servers.identity import KeyRing, key_digest, new_key
+from servers.interceptor import Door
+from storage import desk as desk_store
+from storage.database import Database, transact
+from tests.harness import desk_document
+
+PEPPER = b"pepper of the office"
+TIMEOUT_S = 10.0
+
+
+class Office:
+    """Calls as whoever is named; what needs a router or a connector is not here."""
+
+    def __init__(self, database: Database, view: DeskView, target: str) -> None:
+        self.database = database
+        self.view = view
+        self._target = target
+        self._channels: dict[tuple[str, str, tuple[str, ...]], grpc.aio.Channel] = {}
+
+    async def stub(self, kind: Any, *roles: str, tenant_id: str = "pnc", principal: str = "zhang") -> Any:
+        """Return a stub of a service that calls as a principal with roles; its calls have a deadline."""
+        key = (tenant_id, principal, roles)
+        if key not in self._channels:
+            text = new_key()
+            await self.database.run(
+                desk_store.add_key, key_digest=key_digest(PEPPER, text), key_id=f"key_{len(self._channels)}",
+                tenant_id=tenant_id, principal=principal, roles=roles,
+            )  # fmt: skip
+            await self.reread()
+            self._channels[key] = grpc.aio.insecure_channel(self._target, interceptors=[_Signed(text)])
+        return kind(self._channels[key])
+
+    async def reread(self) -> None:
+        """Have the edge see what has changed in the database at once."""
+        await self.view._read()
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()
+
+
+class _Signed(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+    def __init__(self, key: str) -> None:
+        self._metadata = (("authorization", f"Bearer {key}"),)
+
+    async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        named = details._replace(metadata=self._metadata, timeout=details.timeout or TIMEOUT_S)
+        return await continuation(named, request)
+
+
+@asynccontextmanager
+async def opened_office(database_url: str, channel_ids: Sequence[str] = ("one", "two")) -> AsyncIterator[Office]:
+    """Open an office for the tenants of the harness, with an account each on every channel."""
+    database = Database(database_url, pool_size=2)
+    transact(database.engine, lambda connection: desk_store.install(connection, desk_document(channel_ids)))
+    keys = KeyRing(PEPPER)
+    view = DeskView(database, keys)
+    await view.start()
+    server = grpc.aio.server()
+    absent = cast("Any", None)
+    door = Door(server, keys, CollectorRegistry())
+    add_services(door, Parts(absent, view, absent, database), simulator=False)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    office = Office(database, view, f"127.0.0.1:{port}")
+    try:
+        yield office
+    finally:
+        await office.close()
+        await server.stop(None)
+        database.close()
