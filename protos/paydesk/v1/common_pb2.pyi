@@ -40,3 +40,13 @@ class Money(_message.Message):
     amount_minor: int
     currency_code: str
     def __init__(self, amount_minor: _Optional[int] = ..., currency_code: _Optional[str] = ...) -> None: ...
+
+class Proposal(_message.Message):
+    __slots__ = ("approval_id", "performed", "object_id")
+    APPROVAL_ID_FIELD_NUMBER: _ClassVar[int]
+    PERFORMED_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    approval_id: str
+    performed: bool
+    object_id: str
+    def __init__(self, approval_id: _Optional[str] = ..., performed: _Optional[bool] = ..., object_id: _Optional[str] = ...) -> None: ...
