@@ -24,9 +24,10 @@ from domain.health import ChannelHealth, Health, HealthSnapshot, OutcomeClass, c
 
 log = structlog.get_logger()
 
-# How often health is weighed, and how old a snapshot may get before it is published anyway.
+# How often health is weighed, and how often it is published when nothing has changed. All connectors of a process keep
+# to the same beat, so that their snapshots leave in one message.
 TICK_S = 0.25
-PUBLISH_S = 0.9
+PUBLISH_S = 1.0
 # A loop that is later than this stood still: silence in that time is ours, not the channel's.
 STALL_S = 0.5
 # How long a reply waits for the channel's first answer: a round trip to a channel that answers at once.
@@ -102,7 +103,7 @@ class Connector:
         self._patience_count = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._snapshot = health.tick(clock_ms(), random.random())
-        self._published_s = 0.0
+        self._publish_due_s = 0.0
         self._outcomes = Counter(
             "pay_attempts", "Answers of channels", ["channel", "operation", "outcome", "fault"], registry=registry
         )
@@ -305,7 +306,7 @@ class Connector:
     async def _watch(self) -> None:
         while True:
             slept_s = time.monotonic()
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(TICK_S - slept_s % TICK_S)
             if time.monotonic() - slept_s > STALL_S:
                 await asyncio.sleep(TICK_S)  # what came while we stood still is heard before it is missed
             try:
@@ -323,8 +324,8 @@ class Connector:
         self._snapshot = after = self._health.tick(self._clock_ms(), random.random())
         now_s = time.monotonic()
         moved = after.state is not before.state or after.admit_share != before.admit_share
-        if moved or publish or now_s - self._published_s >= PUBLISH_S:
-            self._published_s = now_s
+        if moved or publish or now_s >= self._publish_due_s:
+            self._publish_due_s = now_s - now_s % PUBLISH_S + PUBLISH_S
             self._score.labels(self._channel_id).set(after.score)
             for state in Health:
                 self._state.labels(self._channel_id, state).set(state is after.state)

@@ -15,7 +15,7 @@ from actors.peers import Peer, PeerLost
 
 log = structlog.get_logger()
 
-PING_S = 1.0
+PING_S = 2.0
 PING_TIMEOUT_S = 5.0
 # Silence of that length, with its pings unanswered all along, is a hang. A cold start on a busy machine takes less.
 HUNG_AFTER_S = 30.0

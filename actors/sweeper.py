@@ -23,7 +23,7 @@ log = structlog.get_logger()
 # Rows claimed at once. More would only wait in the connectors' mailboxes.
 BATCH_MAX = 500
 # How long an idle sweeper sleeps: the earliest promise is a first question after 5 s.
-IDLE_S = 0.5
+IDLE_S = 1.0
 
 
 class Sweeper:
