@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actors.connector import Connector
     from actors.notifier import Notifier
     from actors.router import Router
+    from actors.sealer import Sealer
     from actors.sweeper import Sweeper
     from domain.health import HealthSnapshot
     from simulator.world import World
@@ -131,6 +132,20 @@ async def sweeper(*, database_url: str, directory: Directory) -> "Sweeper":
     await made.start()
     meters.Depths(registry, "sweeper", directory.depths)
     _keep(meters.hand_over(registry, database, "sweeper"))
+    return made
+
+
+async def sealer(*, database_url: str, data_dir: str, heads_file: str) -> "Sealer":
+    """Build a sealer and set it going."""
+    from actors.sealer import Sealer
+    from storage.signed_heads import SignedHeads
+
+    database = Database(database_url, pool_size=1)
+    registry = CollectorRegistry()
+    heads = SignedHeads(Path(data_dir), file=Path(heads_file) if heads_file else None)
+    made = Sealer(database, heads, registry=registry)
+    _keep(made.run())
+    _keep(meters.hand_over(registry, database, "sealer"))
     return made
 
 

@@ -33,13 +33,17 @@ class Placement(StrEnum):
     SPREAD = "spread"  # a process per role
 
 
+# They work beside the payments, in the background.
+_ERRANDS = frozenset({"sweeper", "notifier", "sealer"})
+
+
 def host_of(role: str, placement: Placement) -> str:
     """Return the name of the host in which a role lives."""
     if placement is Placement.SPREAD:
         return role
     if role.startswith("channel/"):
         return "channels"
-    return "errands" if role in ("sweeper", "notifier") else role
+    return "errands" if role in _ERRANDS else role
 
 
 class Directory:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ops import audit_commands
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,6 +31,7 @@ keys_app = typer.Typer(help="API keys: who may call, as which tenant, with which
 db_app = typer.Typer(help="The database: upgrade it, look at it.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(db_app, name="db")
+app.add_typer(audit_commands.app, name="audit")
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -28,6 +28,7 @@ from ops import logs
 from ops.settings import Settings, pepper
 from storage import desk as desk_store
 from storage.database import Database
+from storage.signed_heads import SignedHeads
 
 log = structlog.get_logger()
 
@@ -50,6 +51,8 @@ def inhabitants(settings: Settings, desk: desk_store.Desk) -> list[Inhabitant]:
         arguments = {"shard": shard, "database_url": url, "notify_url": notify_url, "directory": directory}
         found.append(Inhabitant(f"router/{shard}", blueprints.router, arguments))
     found.append(Inhabitant("sweeper", blueprints.sweeper, {"database_url": url, "directory": directory}))
+    sealing = {"database_url": url, "data_dir": str(settings.directory()), "heads_file": str(settings.audit_heads_file or "")}
+    found.append(Inhabitant("sealer", blueprints.sealer, sealing))
     telling = {
         "database_url": url,
         "allow_private": settings.allow_private_webhooks,
@@ -144,6 +147,7 @@ async def gateway(settings: Settings) -> None:
         database_url=settings.database_url,
         directory=settings.make_directory(),
         pepper=pepper(settings.directory()),
+        heads=SignedHeads(settings.directory(), file=settings.audit_heads_file),
         stop=_stop_event(),
     )
 

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     allow_private_webhooks: bool = Field(True, description="Let notices go to http and private addresses (sandbox)")
     allow_embedded_beyond_loopback: bool = Field(False, description="Listen beyond loopback with the embedded database")
     notify_schedule_factor: float = Field(1.0, gt=0, description="Multiplies the waits between tries of a notice")
+    audit_heads_file: Path | None = Field(
+        None, description="Where signed heads of the audit chains are kept, best on another host; default: in data_dir"
+    )
     message_bytes_max: int = Field(1 << 20, ge=1024, description="The largest gRPC message taken")
     concurrent_calls_max: int = Field(4_000, ge=1, description="Calls that one gateway serves at once")
     drain_s: float = Field(5.0, ge=0, description="How long calls under way are waited for at the end")

@@ -12,11 +12,10 @@ from domain.health import Health, HealthSnapshot
 from domain.identifiers import RANDOM_BYTES, identifier
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import channels_pb2, channels_pb2_grpc, common_pb2
-from servers import pages, translate
+from servers import commands, pages, translate
 from servers.desk import DeskView
 from servers.identity import caller
 from storage import channels as store
-from storage.channels import remember_request
 from storage.database import Database
 
 CHANGES_MAX = 50
@@ -91,14 +90,17 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
         if violations:
             raise Refused(invalid(*violations))
         window_id = identifier("win_", now_ms=_now_ms(), random=secrets.token_bytes(RANDOM_BYTES))
-        held = await self._claim("window", request, (request.channel_id, start_ms, end_ms, request.reason), window_id)
-        if held == window_id:
-            await self._database.run(
-                store.add_window, window_id=window_id, channel_id=request.channel_id, start_ms=start_ms, end_ms=end_ms,
+        claim = await commands.once(
+            self._database, "Channels.SetMaintenanceWindow", object_kind="maintenance_window", object_id=window_id,
+            request_id=request.request_id, content=(request.channel_id, start_ms, end_ms, request.reason),
+            after={"channel_id": request.channel_id, "start_ms": start_ms, "end_ms": end_ms}, reason=request.reason,
+            work=lambda connection: store.add_window(
+                connection, window_id=window_id, channel_id=request.channel_id, start_ms=start_ms, end_ms=end_ms,
                 reason=request.reason,
-            )  # fmt: skip
+            ),
+        )  # fmt: skip
         return channels_pb2.MaintenanceWindow(
-            window_id=held, channel_id=request.channel_id, start_time=translate.timestamp(start_ms),
+            window_id=claim.object_id, channel_id=request.channel_id, start_time=translate.timestamp(start_ms),
             end_time=translate.timestamp(end_ms), reason=request.reason,
         )  # fmt: skip
 
@@ -124,29 +126,25 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
 
     async def _force(self, request: channels_pb2.ForceChannelStateRequest, state: Health, *, until_ms: int) -> None:
         forced_id = identifier("frc_", now_ms=_now_ms(), random=secrets.token_bytes(RANDOM_BYTES))
-        content = (request.channel_id, request.state, request.ttl.seconds, request.reason)
-        if await self._claim("force", request, content, forced_id) != forced_id:
-            return
-        await self._database.run(
-            store.force, forced_id=forced_id, channel_id=request.channel_id, state=state, expire_ms=until_ms,
-            reason=request.reason, principal=caller().principal,
+        principal = caller().principal
+        claim = await commands.once(
+            self._database, "Channels.ForceChannelState", object_kind="forced_state", object_id=forced_id,
+            request_id=request.request_id,
+            content=(request.channel_id, request.state, request.ttl.seconds, request.reason),
+            after={"channel_id": request.channel_id, "state": state, "until_ms": until_ms}, reason=request.reason,
+            work=lambda connection: store.force(
+                connection, forced_id=forced_id, channel_id=request.channel_id, state=state, expire_ms=until_ms,
+                reason=request.reason, principal=principal,
+            ),
         )  # fmt: skip
+        if not claim.is_first:
+            return
         try:
             await self._directory.peer(f"channel/{request.channel_id}").call("force", state, until_ms, request.reason)
         except PeerLost as error:  # it is stored, and read when the connector comes back
             raise Refused(
                 Refusal(Kind.UNAVAILABLE, "CONNECTOR_RESTARTING", "stored; it takes effect when the connector is back")
             ) from error
-
-    async def _claim(self, operation: str, request: Any, content: tuple[Any, ...], object_id: str) -> str:
-        content_hash = translate.content_hash(content)
-        held = await self._database.run(
-            remember_request, tenant_id=caller().tenant_id, operation=operation, request_id=request.request_id,
-            content_hash=content_hash, object_id=object_id,
-        )  # fmt: skip
-        if held[0] != content_hash:
-            raise Refused(translate.reused(request.request_id))
-        return held[1]
 
     def _check_mine(self, channel_id: str) -> None:
         if not any(account.channel_id == channel_id for account in self._desk.accounts_of(caller().tenant_id)):

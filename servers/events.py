@@ -82,8 +82,9 @@ class EventsService(events_pb2_grpc.EventsServicer):
         if not 1 <= len(request.event_id) <= 64 or not request.event_id.isprintable():
             raise Refused(invalid(Violation("event_id", "must have 1 to 64 printable characters")))
         delivery = await self._ask(
-            events.resend, tenant_id=caller().tenant_id, event_id=request.event_id, request_id=request.request_id
-        )
+            events.resend, tenant_id=caller().tenant_id, event_id=request.event_id, request_id=request.request_id,
+            principal=caller().principal, address=caller().address,
+        )  # fmt: skip
         if delivery is None:
             raise Refused(translate.not_found("EVENT_NOT_FOUND", f"there is no event {request.event_id!r}"))
         return _delivery_message(delivery)

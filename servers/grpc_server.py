@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from actors import memory, meters
 from actors.directory import Directory
 from protos.paydesk.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
     channels_pb2,
     channels_pb2_grpc,
     events_pb2,
@@ -24,6 +26,7 @@ from protos.paydesk.v1 import (
     simulator_pb2,
     simulator_pb2_grpc,
 )
+from servers.audit import AuditService
 from servers.channels import ChannelsService
 from servers.desk import DeskView
 from servers.events import EventsService
@@ -34,6 +37,7 @@ from servers.payments import PaymentsService
 from servers.routing import RoutingService
 from servers.simulator import SimulatorService
 from storage.database import Database
+from storage.signed_heads import SignedHeads
 
 log = structlog.get_logger()
 
@@ -63,9 +67,10 @@ class Parts:
     desk: DeskView
     directory: Directory
     database: Database
+    heads: SignedHeads
 
 
-SERVICES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, simulator_pb2)
+SERVICES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, audit_pb2, simulator_pb2)
 
 
 def service_names() -> list[str]:
@@ -92,6 +97,7 @@ def add_services(door: Door, parts: Parts, *, simulator: bool) -> None:
     channels_pb2_grpc.add_ChannelsServicer_to_server(ChannelsService(desk, directory, database), door)
     routing_pb2_grpc.add_RoutingServicer_to_server(RoutingService(gateway, desk, database), door)
     events_pb2_grpc.add_EventsServicer_to_server(EventsService(database), door)
+    audit_pb2_grpc.add_AuditServicer_to_server(AuditService(database, parts.heads), door)
     if simulator:
         simulator_pb2_grpc.add_SimulatorServicer_to_server(SimulatorService(directory.peer("simulator")), door)
 
@@ -102,6 +108,7 @@ async def serve(
     database_url: str,
     directory: Directory,
     pepper: bytes,
+    heads: SignedHeads,
     stop: asyncio.Event,
 ) -> None:
     """Serve until `stop`, then drain: health first, then the calls under way."""
@@ -118,7 +125,7 @@ async def serve(
         maximum_concurrent_rpcs=settings.concurrent_calls_max,
     )
     door = Door(server, keys, registry)
-    add_services(door, Parts(gateway, desk, directory, database), simulator=settings.simulator)
+    add_services(door, Parts(gateway, desk, directory, database, heads), simulator=settings.simulator)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if settings.reflection:

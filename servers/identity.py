@@ -41,6 +41,7 @@ _READ = frozenset({"PARTNER_API", "OPS", "FINANCE_MAKER", "FINANCE_CHECKER", "VI
 _PAY = frozenset({"PARTNER_API", "OPS"})
 _OPERATE = frozenset({"OPS", "FINANCE_MAKER"})
 _CHANNEL = frozenset({"CHANNEL_ADMIN", "SRE"})
+_AUDIT = frozenset({"AUDITOR", "TENANT_ADMIN"})
 _SANDBOX = frozenset({"LOADTEST"})
 
 RULES: dict[str, frozenset[str]] = {
@@ -60,6 +61,10 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Events/Subscribe": _READ,
     "/paydesk.v1.Events/ListDeliveries": _READ,
     "/paydesk.v1.Events/ResendEvent": _PAY | _OPERATE,
+    "/paydesk.v1.Audit/SearchAudit": _AUDIT,
+    "/paydesk.v1.Audit/GetAuditEntry": _AUDIT,
+    "/paydesk.v1.Audit/ExportAudit": _AUDIT,
+    "/paydesk.v1.Audit/VerifyAudit": _AUDIT,
     "/paydesk.v1.Simulator/ConfigureChannel": _SANDBOX,
     "/paydesk.v1.Simulator/InjectFault": _SANDBOX,
     "/paydesk.v1.Simulator/AdvanceClock": _SANDBOX,

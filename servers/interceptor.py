@@ -30,7 +30,7 @@ _AWAY = Refusal(
     Kind.UNAVAILABLE, "MAY_HAVE_HAPPENED", "it is not known whether this was done; repeat it with the same request_id"
 )
 # Streams live until the caller hangs up.
-_WITHOUT_DEADLINE = frozenset({"/paydesk.v1.Events/Subscribe", "/paydesk.v1.Simulator/ExportTruth"})
+_WITHOUT_DEADLINE = frozenset({"/paydesk.v1.Events/Subscribe", "/paydesk.v1.Simulator/ExportTruth", "/paydesk.v1.Audit/ExportAudit"})
 
 
 class Door:

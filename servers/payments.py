@@ -9,12 +9,11 @@ from domain.delivery import event_id
 from domain.payments import Payment
 from domain.refusals import Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import payments_pb2, payments_pb2_grpc
-from servers import pages, translate
+from servers import commands, pages, translate
 from servers.gateway import Gateway
 from servers.identity import caller
 from servers.refusals import status_message
 from storage import queries
-from storage.channels import remember_request
 from storage.database import Database
 
 BATCH_MAX = 500
@@ -109,7 +108,7 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
 
     async def ClosePayment(self, request: payments_pb2.ClosePaymentRequest, context: Any) -> payments_pb2.Payment:
         """Ask for a payment to be closed."""
-        payment = await self._act("close", request)
+        payment = await self._act("ClosePayment", request)
         if payment is None:
             raise Refused(_not_found(request.payment_id))
         wish = CloseWish(payment.tenant_id, payment.payment_id, request.reason or "CLOSED_BY_CALLER")
@@ -117,7 +116,7 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
 
     async def SyncPayment(self, request: payments_pb2.SyncPaymentRequest, context: Any) -> payments_pb2.Payment:
         """Ask the channel now."""
-        payment = await self._act("sync", request)
+        payment = await self._act("SyncPayment", request)
         if payment is None:
             raise Refused(_not_found(request.payment_id))
         return translate.payment_message(await self._gateway.sync(payment))
@@ -133,13 +132,11 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
         tenant_id = caller().tenant_id
         payment = await self._gateway.get(tenant_id=tenant_id, payment_id=request.payment_id)
         if payment is not None:
-            content_hash = translate.content_hash((request.payment_id, request.reason))
-            held = await self._database.run(
-                remember_request, tenant_id=tenant_id, operation=operation, request_id=request.request_id,
-                content_hash=content_hash, object_id=request.payment_id,
+            await commands.once(
+                self._database, f"Payments.{operation}", object_kind="payment", object_id=request.payment_id,
+                request_id=request.request_id, content=(request.payment_id, request.reason),
+                before={"state": payment.state, "revision": payment.revision}, reason=request.reason,
             )  # fmt: skip
-            if held[0] != content_hash:
-                raise Refused(translate.reused(request.request_id))
         return payment
 
 

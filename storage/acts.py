@@ -34,7 +34,7 @@ class Act(NamedTuple):
     object_kind: str
     show: Callable[[Connection, Ask], Mapping[str, Any]]
     perform: Callable[[Connection, Ask], str]
-    amount_minor: Callable[[Mapping[str, Any]], int] = lambda arguments: 0
+    amount_minor: Callable[[Mapping[str, Any]], int] = lambda _: 0
 
 
 _ACTS: dict[str, Act] = {}

@@ -65,25 +65,3 @@ def force(
         {"forced_id": forced_id, "channel_id": channel_id, "state": state, "expire_ms": expire_ms, "reason": reason,
          "principal": principal},
     )  # fmt: skip
-
-
-def remember_request(
-    connection: Connection, *, tenant_id: str, operation: str, request_id: str, content_hash: str, object_id: str
-) -> tuple[str, str]:
-    """Claim a request id for an object; return (content_hash, object_id) of whoever holds it now."""
-    keys = {"tenant_id": tenant_id, "operation": operation, "request_id": request_id}
-    connection.execute(
-        text(
-            """INSERT INTO requests (tenant_id, operation, request_id, content_hash, object_id)
-               VALUES (:tenant_id, :operation, :request_id, :content_hash, :object_id) ON CONFLICT DO NOTHING"""
-        ),
-        {**keys, "content_hash": content_hash, "object_id": object_id},
-    )
-    row = connection.execute(
-        text(
-            """SELECT content_hash, object_id FROM requests
-               WHERE tenant_id = :tenant_id AND operation = :operation AND request_id = :request_id"""
-        ),
-        keys,
-    ).one()
-    return row[0], row[1]

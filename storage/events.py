@@ -17,7 +17,9 @@ from domain.delivery import Fate, Happening, event_id, parse_event_id
 from domain.payments import Payment, State
 from domain.refusals import Kind, Refusal, Refused
 from storage.arrays import columns, number_array, text_array
+from storage.audit import Entry
 from storage.payments import PAYMENT_COLUMNS, payment_of
+from storage.requests import once
 
 _INT64_MAX = 2**63 - 1
 _PAYMENT_WIDTH = len(Payment._fields)
@@ -304,7 +306,9 @@ def list_deliveries(
     return Page([Delivery(*row[:_DELIVERY_WIDTH]) for row in rows[:page_size]], token)
 
 
-def resend(connection: Connection, *, tenant_id: str, event_id: str, request_id: str) -> Delivery | None:
+def resend(
+    connection: Connection, *, tenant_id: str, event_id: str, request_id: str, principal: str = "", address: str = ""
+) -> Delivery | None:
     """Send an event again, with the same id and the whole schedule; None if the tenant has no such event.
 
     Repeating a request_id sends nothing more. An event that is still PENDING stays as it is. Raise Refused REUSED for a
@@ -314,7 +318,18 @@ def resend(connection: Connection, *, tenant_id: str, event_id: str, request_id:
     found = _delivery(connection, tenant_id, key) if key else None
     if key is None or found is None:
         return None
-    if not _first_time(connection, tenant_id, event_id, request_id):
+    entry = Entry(
+        tenant_id, principal, "Events.ResendEvent", "event", event_id, {"state": found.state}, request_id=request_id,
+        address=address,
+    )  # fmt: skip
+    content_hash = hashlib.blake2b(event_id.encode(), digest_size=16).hexdigest()
+    claim = once(connection, entry, content_hash)
+    if claim.content_hash != content_hash:
+        raise Refused(
+            Refusal(Kind.REUSED, "REQUEST_ID_REUSED", "this request_id was used to resend another event",
+                    metadata=(("request_id", request_id),))
+        )  # fmt: skip
+    if not claim.is_first:
         return found
     if not _has_endpoint(connection, tenant_id):
         raise Refused(Refusal(Kind.FORBIDDEN_BY_STATE, "NO_ENDPOINT", "no webhook endpoint is configured and enabled"))
@@ -340,34 +355,6 @@ def _delivery(connection: Connection, tenant_id: str, key: tuple[str, int]) -> D
         {"payment_id": key[0], "revision": key[1], "tenant_id": tenant_id},
     ).first()
     return None if row is None else Delivery(*row)
-
-
-def _first_time(connection: Connection, tenant_id: str, event_id: str, request_id: str) -> bool:
-    """Note a resend's request id; tell whether it is new. Raise Refused for an id that was used with another event."""
-    content_hash = hashlib.blake2b(event_id.encode(), digest_size=16).hexdigest()
-    parameters = {"tenant_id": tenant_id, "request_id": request_id, "hash": content_hash, "event_id": event_id}
-    noted = connection.execute(
-        text(
-            """INSERT INTO requests (tenant_id, operation, request_id, content_hash, object_id)
-               VALUES (:tenant_id, 'ResendEvent', :request_id, :hash, :event_id) ON CONFLICT DO NOTHING"""
-        ),
-        parameters,
-    )
-    if noted.rowcount:
-        return True
-    before = connection.execute(
-        text(
-            """SELECT content_hash FROM requests
-               WHERE tenant_id = :tenant_id AND operation = 'ResendEvent' AND request_id = :request_id"""
-        ),
-        parameters,
-    ).scalar_one()
-    if before != content_hash:
-        raise Refused(
-            Refusal(Kind.REUSED, "REQUEST_ID_REUSED", "this request_id was used to resend another event",
-                    metadata=(("request_id", request_id),))
-        )  # fmt: skip
-    return False
 
 
 def _has_endpoint(connection: Connection, tenant_id: str) -> bool:

@@ -185,6 +185,22 @@ def footprint(
     )
 
 
+@app.command("audit")
+def audit_chain(
+    entries: Annotated[int, typer.Option(min=1, help="Entries to verify.")] = 100_000,
+    trials: Annotated[int, typer.Option(min=1, help="Tamperings of each kind.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Verify a long audit chain, and find each tampering (edit, delete, insert, reorder) at its exact place."""
+    from ops.bench import audit
+
+    with stage.database() as url:
+        result = {"bench": "audit", **audit.run(url, entries=entries, trials=trials)}
+    bars: dict[str, tuple[float, str, float]] = {"verify_s for 100,000 entries": (result["verify_s"] / entries * 1e5, "<=", 10)}
+    bars |= {f"found_{t.__name__}": (result[f"found_{t.__name__}"], ">=", trials) for t in audit.TAMPERS}
+    finish(result, as_json=as_json, bars=bars)
+
+
 @app.command("all")
 def everything(as_json: Json = False) -> None:
     """Run all of them, one after the other (growth takes the longest)."""
@@ -192,4 +208,5 @@ def everything(as_json: Json = False) -> None:
     slow_channel(400, 20, as_json)
     routing(8, as_json)
     footprint(30, as_json)
+    audit_chain(100_000, 100, as_json)
     growth(5_000_000, 15, as_json)

@@ -17,6 +17,9 @@ from rich.console import Console
 
 from ops.deployment import ROOT, Deployment, development_keys
 from ops.settings import Settings
+from storage import migrate
+from storage.database import make_engine
+from storage.embedded import EmbeddedPostgres
 
 DESKS = Path(__file__).parent
 console = Console(stderr=True)
@@ -34,6 +37,22 @@ def deployment(desk: str, **settings: Any) -> Iterator[Deployment]:
         yield running
     finally:
         running.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def database() -> Iterator[str]:
+    """Run a database alone, migrated and empty, in a directory that is removed at the end; yields its URL."""
+    directory = Path(tempfile.mkdtemp(prefix="paydesk-bench-"))
+    server = EmbeddedPostgres(directory)
+    try:
+        url = server.start()
+        engine = make_engine(url, pool_size=1)
+        migrate.upgrade(engine)
+        engine.dispose()
+        yield url
+    finally:
+        server.stop()
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -31,4 +31,5 @@ def emptied_database_url(_kept_database: sqlalchemy.Engine) -> str:
         connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
         for (name,) in names.all():
             connection.exec_driver_sql(f"DELETE FROM {name}")
+        connection.exec_driver_sql("INSERT INTO audit_sealed (tx, entry_id) VALUES ('0', 0)")
     return _kept_database.url.render_as_string(hide_password=False)

@@ -1,7 +1,9 @@
 """The edge without Ray: services behind the real door, on real PostgreSQL, over real gRPC."""
 
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -13,6 +15,7 @@ from servers.identity import KeyRing, key_digest, new_key
 from servers.interceptor import Door
 from storage import desk as desk_store
 from storage.database import Database, transact
+from storage.signed_heads import SignedHeads
 from tests.harness import desk_document
 
 PEPPER = b"pepper of the office"
@@ -27,6 +30,7 @@ class Office:
         self.view = view
         self._target = target
         self._channels: dict[tuple[str, str, tuple[str, ...]], grpc.aio.Channel] = {}
+        self._keys: dict[tuple[str, str, tuple[str, ...]], str] = {}
 
     async def stub(self, kind: Any, *roles: str, tenant_id: str = "pnc", principal: str = "zhang") -> Any:
         """Return a stub of a service that calls as a principal with roles; its calls have a deadline."""
@@ -39,7 +43,15 @@ class Office:
             )  # fmt: skip
             await self.reread()
             self._channels[key] = grpc.aio.insecure_channel(self._target, interceptors=[_Signed(text)])
-        return kind(self._channels[key])
+            self._keys[key] = text
+        made = kind(self._channels[key])
+        made.metadata = (("authorization", f"Bearer {self._keys[key]}"),)
+        return made
+
+    @staticmethod
+    def metadata(stub: Any) -> tuple[tuple[str, str], ...]:
+        """Return what a streaming call of this stub must carry; the others carry it by themselves."""
+        return stub.metadata  # type: ignore[no-any-return]
 
     async def reread(self) -> None:
         """Have the edge see what has changed in the database at once."""
@@ -68,9 +80,10 @@ async def opened_office(database_url: str, channel_ids: Sequence[str] = ("one", 
     view = DeskView(database, keys)
     await view.start()
     server = grpc.aio.server()
+    heads = SignedHeads(Path(tempfile.mkdtemp(prefix="paydesk-office-")))
     absent = cast("Any", None)
     door = Door(server, keys, CollectorRegistry())
-    add_services(door, Parts(absent, view, absent, database), simulator=False)
+    add_services(door, Parts(absent, view, absent, database, heads), simulator=False)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     office = Office(database, view, f"127.0.0.1:{port}")

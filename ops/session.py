@@ -1,0 +1,60 @@
+"""Calls of the sub-commands: one deployment, one key, any method by name."""
+
+import secrets
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+TIMEOUT_S = 30.0
+
+Target = Annotated[str, typer.Option(help="HOST:PORT of gRPC; default: the deployment of the data directory.")]
+Key = Annotated[str, typer.Option(help="API key; default: PAYDESK_KEY, then the tenant's development key.")]
+Tenant = Annotated[str, typer.Option(help="Whose development key to use; default: the first.")]
+
+
+class Session:
+    """Calls as one key. Raise CannotStart when nothing serves there, grpc.RpcError for what is refused."""
+
+    def __init__(self, *, target: str = "", tenant: str = "", key: str = "") -> None:
+        # Imported when a command runs, so that `paydesk --help` answers at once.
+        import grpc
+
+        from ops import address
+        from ops.settings import Settings
+
+        place = address.require(Settings(), target=target)
+        self._channel = grpc.insecure_channel(place.target)
+        self._metadata = (("authorization", f"Bearer {address.key_for(place, tenant=tenant, key=key)}"),)
+
+    def ask(self, name: str, timeout_s: float = TIMEOUT_S, /, **fields: Any) -> Any:
+        """Call a method by `Service/Method`. A missing request id is made up and told."""
+        from ops import call
+
+        method = call.find(name)
+        request = method.request(**fields)
+        if "request_id" in method.request.DESCRIPTOR.fields_by_name and not request.request_id:
+            request.request_id = f"cli-{secrets.token_hex(8)}"
+            print(f"request_id {request.request_id}: repeat it to repeat the answer", file=sys.stderr)
+        send = self._channel.unary_unary(method.path, method.request.SerializeToString, method.response.FromString)
+        return send(request, metadata=self._metadata, timeout=timeout_s)
+
+    def stream(self, name: str, /, **fields: Any) -> Iterator[Any]:
+        """Call a method that answers many times."""
+        from ops import call
+
+        method = call.find(name)
+        send = self._channel.unary_stream(method.path, method.request.SerializeToString, method.response.FromString)
+        yield from send(method.request(**fields), metadata=self._metadata)
+
+    def pages(self, name: str, field: str, /, limit: int, **fields: Any) -> Iterator[Any]:
+        """Read up to `limit` rows of a list, page by page."""
+        token = ""
+        while limit > 0:
+            page = self.ask(name, page_size=min(limit, 1_000), page_token=token, **fields)
+            rows = list(getattr(page, field))[:limit]
+            yield from rows
+            limit, token = limit - len(rows), page.next_page_token
+            if not token:
+                return
