@@ -29,7 +29,7 @@ LINK = re.compile(r"\]\(([^)#\s]+)(?:#([\w-]+))?\)")
 # Made when it runs, or one in every channel's folder.
 NOT_FILES = re.compile(
     r"^\.paydesk|^paydesk-ray|^path/to/|^google/|^(config|client|signing|messages|mapping|example|test_suite_itself)\.py$"
-    r"|^channels/<name>|^(Payments|Channels|Routing|Events|Simulator)/|^/|^benches\.py$"
+    r"|^channels/<name>|^(Payments|Channels|Routing|Events|Simulator|Audit|Approvals|Identity|Tenants|Credentials)/|^/|^benches\.py$"
 )
 METHODS = {
     f"{service.name}/{method.name}": method.input_type
@@ -38,7 +38,7 @@ METHODS = {
     for method in service.methods
 }
 # Words of PromQL.
-PROMQL = {"sum", "by", "rate", "increase", "histogram_quantile", "offset", "absent", "le", "and", "or", "unless"}
+PROMQL = {"sum", "max", "by", "rate", "increase", "histogram_quantile", "offset", "absent", "le", "and", "or", "unless"}
 
 
 def _fences(page: Path, *languages: str) -> list[str]:
