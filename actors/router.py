@@ -221,6 +221,7 @@ class Router:
             request = Charge(
                 payment.attempt_no, payment.merchant_no, payment.amount_minor, payment.currency_code, payment.order_no,
                 payment.subject, payment.payer_ref, payment.expire_ms, f"{self._notify_url}/{payment.channel_id}",
+                payment.terminal,
             )  # fmt: skip
             self._hand_on(payment.channel_id, Task(Operation.CHARGE, payment.tenant_id, request))
 

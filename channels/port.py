@@ -1,12 +1,15 @@
 """What Paydesk asks of any channel.
 
+`Channel` is what every channel can do. What only some can is in protocols of its own below it, named by abilities, so
+that a channel that cannot pay out has no method for it.
+
 Every method takes a list and yields answers in batches of whatever has finished, in any order, exactly one answer per
 request. A channel never raises for what the outside world does: a refused connection, a time-out, a wrong signature and
 an unknown word are answers (see `domain.evidence.Outcome`). A request that was not answered when the caller stops
 listening counts as MAYBE.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -21,10 +24,25 @@ class Ability(StrEnum):
     CLOSE = "CLOSE"
     REFUND = "REFUND"
     QUERY_REFUND = "QUERY_REFUND"
+    PAYOUT = "PAYOUT"
+    QUERY_PAYOUT = "QUERY_PAYOUT"
+    SIGN = "SIGN"
+    QUERY_MANDATE = "QUERY_MANDATE"
+    UNSIGN = "UNSIGN"
+    DEBIT = "DEBIT"
+    SPLIT = "SPLIT"
+    QUERY_SPLIT = "QUERY_SPLIT"
+    VERIFY = "VERIFY"
+    DOWNLOAD_BILL = "DOWNLOAD_BILL"
 
 
 class Charge(NamedTuple):
-    """Ask for the money of one attempt. `expire_time_ms` is in Unix milliseconds."""
+    """Ask for the money of one attempt. `expire_time_ms` is in Unix milliseconds.
+
+    `terminal` is where the payer is (H5, WECHAT_OA, PC, APP, API, "" unknown) and chooses among a channel's products.
+    `payer_ref` is the payer's id at the channel where the channel needs one, such as an openid. `return_url` is where the
+    payer's browser goes afterwards; coming back proves nothing.
+    """
 
     attempt_no: str
     merchant_no: str
@@ -35,6 +53,9 @@ class Charge(NamedTuple):
     payer_ref: str
     expire_time_ms: int
     notify_url: str
+    terminal: str = ""
+    return_url: str = ""
+    payer_ip: str = ""
 
 
 class Lookup(NamedTuple):
@@ -45,13 +66,20 @@ class Lookup(NamedTuple):
 
 
 class RefundRequest(NamedTuple):
-    """Give back part of one attempt. `refund_no` is the same at every repeat."""
+    """Give back part of one attempt. `refund_no` is the same at every repeat.
+
+    `paid_minor` is what the attempt took in all and `channel_txn_no` the channel's number of it; some channels ask for
+    them. They are 0 and "" where they are not known.
+    """
 
     refund_no: str
     attempt_no: str
     merchant_no: str
     amount_minor: int
     currency_code: str
+    paid_minor: int = 0
+    channel_txn_no: str = ""
+    notify_url: str = ""
 
 
 class RefundLookup(NamedTuple):
@@ -62,8 +90,213 @@ class RefundLookup(NamedTuple):
     merchant_no: str
 
 
+class PayeeKind(StrEnum):
+    """How a payee is named."""
+
+    USER = "USER"  # the channel's own user id
+    LOGON = "LOGON"  # a phone number or mail address known to the channel
+    BANK_CARD = "BANK_CARD"
+    BANK_ACCOUNT = "BANK_ACCOUNT"  # of a company
+
+
+class Payee(NamedTuple):
+    """Who gets money. `bank_code` is the bank's own code (BIC, or the clearing number), "" where none is needed."""
+
+    kind: PayeeKind
+    account_no: str
+    name: str
+    bank_code: str = ""
+
+
+class PayoutRequest(NamedTuple):
+    """Pay out. `payout_no` is the same at every repeat. `scene` is the channel's word for what the money is for."""
+
+    payout_no: str
+    merchant_no: str
+    amount_minor: int
+    currency_code: str
+    payee: Payee
+    purpose: str
+    scene: str = ""
+    notify_url: str = ""
+
+
+class PayoutLookup(NamedTuple):
+    """Name one payout, to query it."""
+
+    payout_no: str
+    merchant_no: str
+
+
+class SignRequest(NamedTuple):
+    """Ask a payer for the permission to debit. `mandate_no` is our number, at most 32 letters and digits.
+
+    `limit_minor` is the most that one debit may take, 0 for no limit; `period_days` how often it may, 0 where it is free.
+    """
+
+    mandate_no: str
+    merchant_no: str
+    payer_ref: str
+    payer_name: str
+    subject: str
+    notify_url: str
+    return_url: str = ""
+    limit_minor: int = 0
+    period_days: int = 0
+    first_debit_date: str = ""  # YYYY-MM-DD
+
+
+class MandateLookup(NamedTuple):
+    """Name one mandate; `agreement_no` is the channel's number, "" before it is known."""
+
+    mandate_no: str
+    merchant_no: str
+    agreement_no: str = ""
+
+
+class DebitRequest(NamedTuple):
+    """Take the money of one attempt under a mandate, without the payer. Queried, closed and refunded like a charge."""
+
+    attempt_no: str
+    merchant_no: str
+    amount_minor: int
+    currency_code: str
+    order_no: str
+    subject: str
+    agreement_no: str
+    notify_url: str
+    payee: Payee | None = None  # the payer's account, where the channel knows no agreements
+
+
+class Share(NamedTuple):
+    """What one receiver gets of a split."""
+
+    payee: Payee
+    amount_minor: int
+    note: str
+
+
+class SplitRequest(NamedTuple):
+    """Split the money of a paid attempt. `is_last` unfreezes what is left to us."""
+
+    split_no: str
+    attempt_no: str
+    channel_txn_no: str
+    merchant_no: str
+    currency_code: str
+    shares: tuple[Share, ...]
+    is_last: bool = True
+
+
+class SplitLookup(NamedTuple):
+    """Name one split, to query it."""
+
+    split_no: str
+    attempt_no: str
+    channel_txn_no: str
+    merchant_no: str
+
+
+class Person(NamedTuple):
+    """Whose identity is to be verified. Empty fields are not asked about. It never shows what it holds."""
+
+    name: str
+    id_no: str
+    card_no: str = ""
+    phone_no: str = ""
+
+    def __repr__(self) -> str:
+        """Show nothing: a representation ends up in logs."""
+        return "Person(…)"
+
+
+class VerifyRequest(NamedTuple):
+    """Ask whether name, identity card, bank card and phone number belong together."""
+
+    verify_no: str
+    merchant_no: str
+    person: Person
+
+
+class BillKind(StrEnum):
+    """Which of a channel's statements."""
+
+    TRADE = "TRADE"  # what was charged and refunded
+    FUND = "FUND"  # what moved on the account
+
+
+class BillRequest(NamedTuple):
+    """Ask for the statement of one day, YYYY-MM-DD in China's time. Its number is `{merchant_no}/{kind}/{date}`."""
+
+    merchant_no: str
+    kind: BillKind
+    date: str
+
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return f"{self.merchant_no}/{self.kind}/{self.date}"
+
+
+class Bill(NamedTuple):
+    """A statement as it was downloaded, or why there is none.
+
+    DONE: `content` holds the file's bytes. NOT_FOUND: the channel has none for that day. MAYBE: ask again later.
+    """
+
+    number: str
+    outcome: Outcome
+    content: bytes = b""
+    reason: str = ""
+    fault: Fault = Fault.NONE
+
+
+class LineKind(StrEnum):
+    """What a statement's line tells of."""
+
+    CHARGE = "CHARGE"
+    REFUND = "REFUND"
+    PAYOUT = "PAYOUT"
+    RETURN = "RETURN"  # a payout, or money that nobody fetched, came back
+    FEE = "FEE"
+    SPLIT = "SPLIT"
+    OTHER = "OTHER"
+
+
+class BillLine(NamedTuple):
+    """One line of a statement. Amounts are positive: `kind` tells the direction. Times are Unix milliseconds.
+
+    `number` is our own number of the attempt or payout, `refund_no` that of the refund; "" where the line names none.
+    """
+
+    kind: LineKind
+    number: str
+    refund_no: str
+    channel_txn_no: str
+    merchant_no: str
+    amount_minor: int
+    fee_minor: int
+    currency_code: str
+    time_ms: int
+
+
+class BillDamaged(Exception):
+    """A statement that cannot be trusted: truncated, of another merchant or day, or with totals that do not add up.
+
+    `place` says where, such as `line 17`; `reason` is a constant such as TOTALS_DIFFER, TRUNCATED, MALFORMED.
+    """
+
+    def __init__(self, reason: str, place: str = "") -> None:
+        super().__init__(reason, place)
+        self.reason = reason
+        self.place = place
+
+
 class Answer(NamedTuple):
-    """What the channel said to one request; `number` is its attempt_no, or refund_no for refunds.
+    """What the channel said to one request; `number` is the request's own number (attempt_no, refund_no, payout_no, …).
+
+    For a mandate, `channel_txn_no` is the agreement's number and DONE means that it is in force, CLOSED that it has ended.
+    For a verification, DONE means that all belongs together and REJECTED that it does not.
 
     The amount, currency and merchant are the channel's own words: the core compares them with ours.
     """
@@ -126,6 +359,74 @@ class Channel(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections."""
+        ...
+
+
+class PaysOut(Protocol):
+    """A channel with PAYOUT and QUERY_PAYOUT."""
+
+    def payout(self, requests: Sequence[PayoutRequest]) -> Answers:
+        """Pay out. Repeating a payout_no never pays twice; only DONE proves that the money left."""
+        ...
+
+    def query_payout(self, requests: Sequence[PayoutLookup]) -> Answers:
+        """Ask what became of payouts. NOT_FOUND is no proof of failure while the channel may still be accepting."""
+        ...
+
+
+class Debits(Protocol):
+    """A channel with SIGN, QUERY_MANDATE, UNSIGN and DEBIT. A channel without agreements has DEBIT alone."""
+
+    def sign(self, requests: Sequence[SignRequest]) -> Answers:
+        """Ask payers for mandates; ACCEPTED carries the action by which the payer agrees."""
+        ...
+
+    def query_mandate(self, requests: Sequence[MandateLookup]) -> Answers:
+        """Ask how mandates stand."""
+        ...
+
+    def unsign(self, requests: Sequence[MandateLookup]) -> Answers:
+        """End mandates: CLOSED means that no debit can come."""
+        ...
+
+    def debit(self, requests: Sequence[DebitRequest]) -> Answers:
+        """Take money under mandates. Repeating an attempt_no never takes twice."""
+        ...
+
+
+class Splits(Protocol):
+    """A channel with SPLIT and QUERY_SPLIT."""
+
+    def split(self, requests: Sequence[SplitRequest]) -> Answers:
+        """Split what was paid."""
+        ...
+
+    def query_split(self, requests: Sequence[SplitLookup]) -> Answers:
+        """Ask what became of splits."""
+        ...
+
+
+class Verifies(Protocol):
+    """A channel with VERIFY."""
+
+    def verify(self, requests: Sequence[VerifyRequest]) -> Answers:
+        """Ask whether identities are true."""
+        ...
+
+
+class Bills(Protocol):
+    """A channel with DOWNLOAD_BILL."""
+
+    def download_bill(self, requests: Sequence[BillRequest]) -> AsyncIterator[list[Bill]]:
+        """Fetch statements."""
+        ...
+
+
+class BillReader(Protocol):
+    """Reads a channel's statements; pure."""
+
+    def read(self, content: bytes, *, merchant_no: str, kind: BillKind, date: str) -> Iterator[BillLine]:
+        """Check a file as a whole, then yield its lines. Raise BillDamaged."""
         ...
 
 

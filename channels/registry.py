@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from channels.port import CallbackReader, Channel
 from channels.sandbox.client import SandboxCallbacks, SandboxChannel, Transport
 from channels.sandbox.config import SandboxConfig
+from domain.credentials import Credentials
 
 
 class AccountLike(Protocol):
@@ -18,7 +19,12 @@ class AccountLike(Protocol):
 
     @property
     def terms(self) -> Mapping[str, Any]:
-        """The contract as data, secrets included."""
+        """The contract as data. The sandbox's own secret is in it; those of real channels are credentials."""
+        ...
+
+    @property
+    def credentials(self) -> Sequence[Credentials]:
+        """Keys and certificates, newest version first."""
         ...
 
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from domain.credentials import Credentials
+
 
 class Tenant(NamedTuple):
     """A company of the group. `routing` holds weights and rules as data."""
@@ -33,6 +35,7 @@ class AccountRow(NamedTuple):
     channel_id: str
     merchant_no: str
     terms: Mapping[str, Any]
+    credentials: tuple[Credentials, ...] = ()
 
 
 class WindowRow(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 from channels.port import Ability
 
-ABILITIES = frozenset(Ability)
+ABILITIES = frozenset({Ability.CHARGE, Ability.QUERY, Ability.CLOSE, Ability.REFUND, Ability.QUERY_REFUND})
 
 
 @dataclass(frozen=True, slots=True)
