@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from actors import supervisor
 from actors.peers import PeerLost
-from actors.supervisor import HUNG_AFTER_S, PING_TIMEOUT_S, Supervisor
+from actors.supervisor import HUNG_AFTER_S, PING_S, PING_TIMEOUT_S, Supervisor
 
 
 class Actor:
@@ -80,7 +80,7 @@ async def test_a_replacement_that_hangs_too_is_replaced_again(scene: Scene) -> N
 async def test_silence_is_shown_long_before_it_is_ended(scene: Scene) -> None:
     await scene.check()
     scene.actors["sweeper"].hangs = True
-    await scene.check(after_s=PING_TIMEOUT_S + 3)
+    await scene.check(after_s=PING_TIMEOUT_S + 2 * PING_S)
     await scene.supervisor.check("router/0", scene.actors["router/0"])
     assert scene.supervisor.silent() == ["sweeper"]
     assert not scene.supervisor.all_answered()
