@@ -1,12 +1,14 @@
-"""Which folder speaks to which kind of channel."""
+"""Which folder speaks to which kind of channel. A kind's code is imported when a channel of it is made, not before."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from channels.port import CallbackReader, Channel
-from channels.sandbox.client import SandboxCallbacks, SandboxChannel, Transport
-from channels.sandbox.config import SandboxConfig
+from channels.port import BillReader, CallbackReader, Channel
 from domain.credentials import Credentials
+
+if TYPE_CHECKING:
+    from channels.sandbox.client import Transport
+    from channels.sandbox.config import SandboxConfig
 
 
 class AccountLike(Protocol):
@@ -28,31 +30,70 @@ class AccountLike(Protocol):
         ...
 
 
-KINDS = ("sandbox",)
+class Setup(NamedTuple):
+    """What a channel is made of: its row, and its merchant accounts."""
+
+    channel_id: str
+    settings: Mapping[str, Any]
+    accounts: Sequence[AccountLike]
 
 
-def _sandbox(channel_id: str, settings: Mapping[str, Any], accounts: Sequence[AccountLike]) -> SandboxConfig:
-    secrets = {account.merchant_no: account.terms["secret"] for account in accounts if "secret" in account.terms}
-    return SandboxConfig.of(channel_id=channel_id, settings=settings, secrets=secrets)
+class Kind(NamedTuple):
+    """How to make the parts of one kind of channel. Each raises ValueError for settings that cannot be right."""
+
+    channel: "Callable[[Setup, Transport], Channel]"
+    callbacks: Callable[[Setup], CallbackReader]
+    bills: Callable[[Setup], BillReader] | None = None
+
+
+def _sandbox_config(setup: Setup) -> "SandboxConfig":
+    from channels.sandbox.config import SandboxConfig
+
+    secrets = {account.merchant_no: account.terms["secret"] for account in setup.accounts if "secret" in account.terms}
+    return SandboxConfig.of(channel_id=setup.channel_id, settings=setup.settings, secrets=secrets)
+
+
+def _sandbox_channel(setup: Setup, simulator: "Transport") -> Channel:
+    from channels.sandbox.client import SandboxChannel
+
+    return SandboxChannel(_sandbox_config(setup), simulator)
+
+
+def _sandbox_callbacks(setup: Setup) -> CallbackReader:
+    from channels.sandbox.client import SandboxCallbacks
+
+    return SandboxCallbacks(_sandbox_config(setup))
+
+
+KINDS: Mapping[str, Kind] = {
+    "sandbox": Kind(_sandbox_channel, _sandbox_callbacks),
+}
 
 
 def make_channel(
-    kind: str,
-    channel_id: str,
-    settings: Mapping[str, Any],
-    accounts: Sequence[AccountLike],
-    simulator: Transport,
+    kind: str, channel_id: str, settings: Mapping[str, Any], accounts: Sequence[AccountLike], simulator: "Transport"
 ) -> Channel:
     """Build the channel of a kind. Raise ValueError for a kind that is not there."""
-    if kind == "sandbox":
-        return SandboxChannel(_sandbox(channel_id, settings, accounts), simulator)
-    raise ValueError(f"there is no channel of kind {kind!r}; known kinds: {', '.join(KINDS)}")
+    return _kind(kind).channel(Setup(channel_id, settings, accounts), simulator)
 
 
 def make_callback_reader(
     kind: str, channel_id: str, settings: Mapping[str, Any], accounts: Sequence[AccountLike]
 ) -> CallbackReader:
     """Build the reader of a kind's callbacks. Raise ValueError for a kind that is not there."""
-    if kind == "sandbox":
-        return SandboxCallbacks(_sandbox(channel_id, settings, accounts))
-    raise ValueError(f"there is no channel of kind {kind!r}; known kinds: {', '.join(KINDS)}")
+    return _kind(kind).callbacks(Setup(channel_id, settings, accounts))
+
+
+def make_bill_reader(
+    kind: str, channel_id: str, settings: Mapping[str, Any], accounts: Sequence[AccountLike]
+) -> BillReader | None:
+    """Build the reader of a kind's statements, None where it has none. Raise ValueError for a kind that is not there."""
+    make = _kind(kind).bills
+    return make(Setup(channel_id, settings, accounts)) if make is not None else None
+
+
+def _kind(kind: str) -> Kind:
+    found = KINDS.get(kind)
+    if found is None:
+        raise ValueError(f"there is no channel of kind {kind!r}; known kinds: {', '.join(KINDS)}")
+    return found

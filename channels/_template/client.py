@@ -23,6 +23,7 @@ import structlog
 
 from channels._template import mapping, messages, signing
 from channels._template.config import ABILITIES, TemplateConfig
+from channels.asking import side_by_side
 from channels.port import Answer, CallbackRefused, Charge, Lookup, Notice, RefundLookup, RefundRequest
 from domain.evidence import Fault, Outcome
 
@@ -50,6 +51,7 @@ class TemplateChannel:
     def __init__(self, config: TemplateConfig, transport: Transport) -> None:
         self._config = config
         self._transport = transport
+        self._room = asyncio.Semaphore(CONCURRENCY_MAX)
 
     def charge(self, requests: Sequence[Charge]) -> AsyncIterator[list[Answer]]:
         """Ask for money."""
@@ -74,24 +76,15 @@ class TemplateChannel:
     async def aclose(self) -> None:
         """Nothing to let go of: the transport belongs to whoever made it."""
 
-    async def _each(
+    def _each(
         self, operation: str, requests: Sequence[Any], write: Callable[[Any], bytes], *, moves_money: bool
     ) -> AsyncIterator[list[Answer]]:
         """Ask one by one, side by side, and yield whatever has finished."""
-        room = asyncio.Semaphore(CONCURRENCY_MAX)
 
         async def ask(request: Any) -> Answer:
-            async with room:
-                return await self._ask(operation, request, write(request), moves_money=moves_money)
+            return await self._ask(operation, request, write(request), moves_money=moves_money)
 
-        waiting = {asyncio.ensure_future(ask(request)) for request in requests}
-        try:
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                yield [task.result() for task in done]
-        finally:
-            for task in waiting:
-                task.cancel()
+        return side_by_side(requests, ask, self._room)
 
     async def _ask(self, operation: str, request: Any, body: bytes, *, moves_money: bool) -> Answer:
         number = getattr(request, "refund_no", "") or request.attempt_no
