@@ -25,6 +25,7 @@ class NewPayment(NamedTuple):
     subject: str
     payer_ref: str
     expire_ms: int
+    institution_id: str = ""
 
 
 class Accepted(NamedTuple):

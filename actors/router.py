@@ -23,6 +23,7 @@ from actors.tables import routing_tables
 from channels.port import Charge, Lookup
 from domain import payments as life
 from domain import refunds as refund_life
+from domain import tenancy
 from domain.evidence import Evidence, Outcome
 from domain.health import HealthSnapshot
 from domain.identifiers import RANDOM_BYTES, attempt_number, identifier
@@ -165,11 +166,12 @@ class Router:
     def _plan(self, order: NewPayment, now_ms: int, chance: bytes) -> "tuple[store.Intent, Decision] | Refusal":
         table = self._tables.get(order.tenant_id)
         if table is None or self._desk is None:
-            return Refusal(Kind.FORBIDDEN_BY_STATE, "TENANT_NOT_SET_UP", f"tenant {order.tenant_id} is not set up")
-        if order.product_code not in self._desk.tenants[order.tenant_id].products:
-            return Refusal(
-                Kind.INVALID, "UNKNOWN_PRODUCT", f"product_code: {order.product_code!r} is not a product of the tenant"
-            )
+            return _not_set_up(order.tenant_id)
+        tenant = self._desk.tenants[order.tenant_id]
+        if tenant.state != tenancy.ACTIVE:
+            return tenancy.suspended(order.tenant_id)
+        if refusal := _not_sold(tenant, order):
+            return refusal
         if order.expire_ms <= now_ms:
             return Refusal(Kind.FORBIDDEN_BY_STATE, "ORDER_EXPIRED", f"order {order.order_no} has expired")
         decision = self._decide(order, table, now_ms)
@@ -181,7 +183,7 @@ class Router:
             order.order_no, order.product_code, order.amount_minor, order.currency_code, order.method, order.terminal,
             order.source, order.subject, order.payer_ref, account.channel_id, account.account_id, account.merchant_no,
             attempt_number(shard=self._shard, now_ms=now_ms, random=chance), order.expire_ms,
-            json.dumps(decision_record(decision), separators=(",", ":")),
+            order.institution_id, json.dumps(decision_record(decision), separators=(",", ":")),
         )  # fmt: skip
         return intent, decision
 
@@ -190,7 +192,7 @@ class Router:
     ) -> Decision:
         facts = OrderFacts(
             order.tenant_id, order.order_no, order.product_code, order.amount_minor, order.currency_code, order.method,
-            order.terminal, order.source, order.payer_ref,
+            order.terminal, order.source, order.payer_ref, order.institution_id,
         )  # fmt: skip
         return decide(facts, table, self._snapshots, now_ms=now_ms, draw=random.random(), exclude=exclude)
 
@@ -208,6 +210,7 @@ class Router:
             intent.amount_minor, intent.currency_code, intent.method, intent.terminal, intent.source, intent.subject,
             intent.payer_ref, State.SUBMITTING, "", intent.channel_id, intent.account_id, intent.merchant_no,
             intent.attempt_no, 1, 1, "", "", "", 1, 0, False, False, "", 0, 0, create_ms, create_ms, intent.expire_ms, 0,
+            intent.institution_id,
         )  # fmt: skip
 
     def _remember(self, payments: Iterable[Payment]) -> None:
@@ -517,10 +520,10 @@ class Router:
         answers: list[Decision | Refusal] = []
         for facts in orders:
             table = self._tables.get(facts.tenant_id)
-            if table is None or self._desk is None or facts.product_code not in self._desk.tenants[facts.tenant_id].products:
-                answers.append(
-                    Refusal(Kind.INVALID, "UNKNOWN_PRODUCT", f"product_code: {facts.product_code!r} is not a product")
-                )
+            if table is None or self._desk is None:
+                answers.append(_not_set_up(facts.tenant_id))
+            elif refusal := _not_sold(self._desk.tenants[facts.tenant_id], facts):
+                answers.append(refusal)
             else:
                 answers.append(decide(facts, table, self._snapshots, now_ms=now_ms, draw=random.random()))
         return answers
@@ -607,6 +610,16 @@ def _close_redirect(payment: Payment, reason: str) -> store.Redirect:
         payment.attempt_no, "", payment.channel_id, payment.account_id, payment.merchant_no, payment.attempt_no,
         payment.attempt_index, payment.send_count, "", reason, 0,
     )  # fmt: skip
+
+
+def _not_set_up(tenant_id: str) -> Refusal:
+    return Refusal(Kind.FORBIDDEN_BY_STATE, "TENANT_NOT_SET_UP", f"tenant {tenant_id} is not set up")
+
+
+def _not_sold(tenant: desk_store.Tenant, order: "NewPayment | OrderFacts") -> Refusal | None:
+    return tenancy.sale_refusal(
+        tenant.products, tenant.institutions, product_code=order.product_code, institution_id=order.institution_id
+    )
 
 
 def no_route(decision: Decision) -> Refusal:

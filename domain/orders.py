@@ -12,7 +12,7 @@ LIFETIME_MS_MAX = 24 * 3_600_000
 CLOCK_SKEW_MS = 5 * 60_000
 
 _LENGTHS = {"request_id": (1, 64), "order_no": (1, 64), "product_code": (1, 32), "source": (0, 32),
-            "subject": (0, 128), "payer_ref": (0, 64)}  # fmt: skip
+            "subject": (0, 128), "payer_ref": (0, 64), "institution_id": (0, 32)}  # fmt: skip
 
 
 def text_violations(**fields: str) -> Iterator[Violation]:

@@ -133,6 +133,7 @@ class Payment(NamedTuple):
     update_ms: int
     expire_ms: int
     success_ms: int
+    institution_id: str = ""
 
 
 class Verdict(NamedTuple):

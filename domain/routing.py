@@ -65,6 +65,7 @@ class OrderFacts(NamedTuple):
     terminal: str = ""
     source: str = ""
     payer_ref: str = ""
+    institution_id: str = ""
 
 
 class Window(NamedTuple):

@@ -92,6 +92,7 @@ def payment_message(payment: Payment) -> payments_pb2.Payment:
         close_requested=bool(payment.close_reason),
         refund_reserved_minor=payment.refund_reserved_minor,
         refunded_minor=payment.refunded_minor,
+        institution_id=payment.institution_id,
     )
     if payment.action_kind:
         message.action.kind = _ACTIONS[payment.action_kind]
@@ -109,14 +110,17 @@ def new_payment(request: payments_pb2.CreatePaymentRequest, *, tenant_id: str, n
     amount_minor, currency_code = request.amount.amount_minor, request.amount.currency_code
     method, terminal = _METHODS.get(request.method), _TERMINALS.get(request.terminal)
     expire_ms = milliseconds(request.expire_time) if request.HasField("expire_time") else 0
-    content = (
+    content: tuple[Any, ...] = (
         request.order_no, request.product_code, amount_minor, currency_code, request.method, request.terminal,
         request.source, request.subject, request.payer_ref, expire_ms,
     )  # fmt: skip
+    if request.institution_id:  # a field that came later leaves the hash of a request without it as it was
+        content += (request.institution_id,)
     violations = [
         *orders.text_violations(
             request_id=request.request_id, order_no=request.order_no, product_code=request.product_code,
             source=request.source, subject=request.subject, payer_ref=request.payer_ref,
+            institution_id=request.institution_id,
         ),
         *orders.amount_violations(amount_minor, currency_code),
         *orders.expiry_violations(expire_ms, now_ms),
@@ -131,7 +135,7 @@ def new_payment(request: payments_pb2.CreatePaymentRequest, *, tenant_id: str, n
     return NewPayment(
         tenant_id, request.request_id, content_hash(content), request.order_no, request.product_code, amount_minor,
         currency_code, method, terminal, request.source, request.subject, request.payer_ref,
-        expire_ms or now_ms + orders.LIFETIME_MS,
+        expire_ms or now_ms + orders.LIFETIME_MS, request.institution_id,
     )  # fmt: skip
 
 

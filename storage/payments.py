@@ -19,22 +19,24 @@ _DELAYS = "ARRAY[" + ",".join(map(str, QUERY_DELAYS_S)) + "]::int[]"
 
 ACCEPT = f"""
 PREPARE accept_payments (text[], text[], text[], text[], text[], text[], bigint[], text[], text[], text[], text[],
-                         text[], text[], text[], text[], text[], text[], bigint[]) AS
+                         text[], text[], text[], text[], text[], text[], bigint[], text[]) AS
     INSERT INTO payments (tenant_id, payment_id, request_id, content_hash, order_no, product_code, amount_minor,
         currency_code, method, terminal, source, subject, payer_ref, state, channel_id, account_id, merchant_no,
-        attempt_no, attempt_index, expire_time, next_action_time)
+        attempt_no, attempt_index, expire_time, next_action_time, institution_id)
     SELECT tenant_id, payment_id, request_id, content_hash, order_no, product_code, amount_minor, currency_code, method,
         terminal, source, subject, payer_ref, 'SUBMITTING', channel_id, account_id, merchant_no, attempt_no, 1,
-        to_timestamp(expire_ms / 1000.0), now() + interval '{SUBMIT_PATIENCE_S} s'
-    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+        to_timestamp(expire_ms / 1000.0), now() + interval '{SUBMIT_PATIENCE_S} s',
+        institution_id
+    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
     AS i (tenant_id, payment_id, request_id, content_hash, order_no, product_code, amount_minor, currency_code, method,
-          terminal, source, subject, payer_ref, channel_id, account_id, merchant_no, attempt_no, expire_ms)
+          terminal, source, subject, payer_ref, channel_id, account_id, merchant_no, attempt_no, expire_ms,
+          institution_id)
     WHERE (SELECT p.kept FROM payments p
            WHERE p.tenant_id || ':' || p.order_no = i.tenant_id || ':' || i.order_no AND p.kept) IS NULL
     ON CONFLICT DO NOTHING
     RETURNING payment_id, (extract(epoch FROM now()) * 1000)::bigint
 """
-_ACCEPT_KINDS = "ttttttnttttttttttn"
+_ACCEPT_KINDS = "ttttttnttttttttttnt"
 
 ATTEMPT = """
 PREPARE note_attempts (text[], text[], text[], text[], text[], text[], text[]) AS
@@ -129,6 +131,7 @@ class Intent(NamedTuple):
     merchant_no: str
     attempt_no: str
     expire_ms: int
+    institution_id: str
     decision: str
 
 

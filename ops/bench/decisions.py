@@ -6,6 +6,7 @@ import tomllib
 from actors.tables import routing_tables
 from domain.health import ChannelHealth, HealthPolicy
 from domain.routing import OrderFacts, decide
+from domain.tenancy import Product
 from ops.bench.caller import percentile_ms
 from ops.bench.stage import DESKS
 from storage.desk import AccountRow, ChannelRow, Desk, Tenant
@@ -38,7 +39,9 @@ def decision_percentiles_us() -> dict[str, float]:
 def _desk() -> Desk:
     document = tomllib.loads((DESKS / "routing-desk.toml").read_text())
     tenants = {
-        item["tenant_id"]: Tenant(item["tenant_id"], "", frozenset(item["products"]), item.get("routing", {}))
+        item["tenant_id"]: Tenant(
+            item["tenant_id"], "", {code: Product(code, code) for code in item["products"]}, item.get("routing", {})
+        )
         for item in document["tenants"]
     }
     channels = {item["channel_id"]: ChannelRow(item["channel_id"], "", item["kind"], {}) for item in document["channels"]}

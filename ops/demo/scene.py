@@ -248,8 +248,8 @@ def _register(connection: Any, url: str, order_secrets: dict[str, str]) -> None:
     desk = desk_store.load(connection)
     tenants = [
         {
-            "tenant_id": tenant.tenant_id, "display_name": tenant.display_name, "products": sorted(tenant.products),
-            "routing": tenant.routing, "webhook": {"url": url, "secrets": [order_secrets[tenant.tenant_id]]},
+            "tenant_id": tenant.tenant_id, "display_name": tenant.display_name,
+            "webhook": {"url": url, "secrets": [order_secrets[tenant.tenant_id]]},
         }
         for tenant in desk.tenants.values()
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Payment(_message.Message):
-    __slots__ = ("payment_id", "request_id", "order_no", "product_code", "amount", "method", "terminal", "source", "subject", "state", "reason", "channel_id", "account_id", "attempt_no", "channel_txn_no", "action", "create_time", "update_time", "expire_time", "success_time", "revision", "attempt_count", "duplicate", "late", "close_requested", "refund_reserved_minor", "refunded_minor")
+    __slots__ = ("payment_id", "request_id", "order_no", "product_code", "amount", "method", "terminal", "source", "subject", "state", "reason", "channel_id", "account_id", "attempt_no", "channel_txn_no", "action", "create_time", "update_time", "expire_time", "success_time", "revision", "attempt_count", "duplicate", "late", "close_requested", "refund_reserved_minor", "refunded_minor", "institution_id")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Payment.State]
@@ -59,6 +59,7 @@ class Payment(_message.Message):
     CLOSE_REQUESTED_FIELD_NUMBER: _ClassVar[int]
     REFUND_RESERVED_MINOR_FIELD_NUMBER: _ClassVar[int]
     REFUNDED_MINOR_FIELD_NUMBER: _ClassVar[int]
+    INSTITUTION_ID_FIELD_NUMBER: _ClassVar[int]
     payment_id: str
     request_id: str
     order_no: str
@@ -86,7 +87,8 @@ class Payment(_message.Message):
     close_requested: bool
     refund_reserved_minor: int
     refunded_minor: int
-    def __init__(self, payment_id: _Optional[str] = ..., request_id: _Optional[str] = ..., order_no: _Optional[str] = ..., product_code: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., terminal: _Optional[_Union[_common_pb2.Terminal, str]] = ..., source: _Optional[str] = ..., subject: _Optional[str] = ..., state: _Optional[_Union[Payment.State, str]] = ..., reason: _Optional[str] = ..., channel_id: _Optional[str] = ..., account_id: _Optional[str] = ..., attempt_no: _Optional[str] = ..., channel_txn_no: _Optional[str] = ..., action: _Optional[_Union[PayerAction, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., attempt_count: _Optional[int] = ..., duplicate: _Optional[bool] = ..., late: _Optional[bool] = ..., close_requested: _Optional[bool] = ..., refund_reserved_minor: _Optional[int] = ..., refunded_minor: _Optional[int] = ...) -> None: ...
+    institution_id: str
+    def __init__(self, payment_id: _Optional[str] = ..., request_id: _Optional[str] = ..., order_no: _Optional[str] = ..., product_code: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., terminal: _Optional[_Union[_common_pb2.Terminal, str]] = ..., source: _Optional[str] = ..., subject: _Optional[str] = ..., state: _Optional[_Union[Payment.State, str]] = ..., reason: _Optional[str] = ..., channel_id: _Optional[str] = ..., account_id: _Optional[str] = ..., attempt_no: _Optional[str] = ..., channel_txn_no: _Optional[str] = ..., action: _Optional[_Union[PayerAction, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., attempt_count: _Optional[int] = ..., duplicate: _Optional[bool] = ..., late: _Optional[bool] = ..., close_requested: _Optional[bool] = ..., refund_reserved_minor: _Optional[int] = ..., refunded_minor: _Optional[int] = ..., institution_id: _Optional[str] = ...) -> None: ...
 
 class PayerAction(_message.Message):
     __slots__ = ("kind", "value")
@@ -105,7 +107,7 @@ class PayerAction(_message.Message):
     def __init__(self, kind: _Optional[_Union[PayerAction.Kind, str]] = ..., value: _Optional[str] = ...) -> None: ...
 
 class CreatePaymentRequest(_message.Message):
-    __slots__ = ("request_id", "order_no", "product_code", "amount", "method", "terminal", "source", "subject", "payer_ref", "expire_time")
+    __slots__ = ("request_id", "order_no", "product_code", "amount", "method", "terminal", "source", "subject", "payer_ref", "expire_time", "institution_id")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_NO_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +118,7 @@ class CreatePaymentRequest(_message.Message):
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     PAYER_REF_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    INSTITUTION_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     order_no: str
     product_code: str
@@ -126,7 +129,8 @@ class CreatePaymentRequest(_message.Message):
     subject: str
     payer_ref: str
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, request_id: _Optional[str] = ..., order_no: _Optional[str] = ..., product_code: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., terminal: _Optional[_Union[_common_pb2.Terminal, str]] = ..., source: _Optional[str] = ..., subject: _Optional[str] = ..., payer_ref: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    institution_id: str
+    def __init__(self, request_id: _Optional[str] = ..., order_no: _Optional[str] = ..., product_code: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., terminal: _Optional[_Union[_common_pb2.Terminal, str]] = ..., source: _Optional[str] = ..., subject: _Optional[str] = ..., payer_ref: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., institution_id: _Optional[str] = ...) -> None: ...
 
 class BatchCreatePaymentsRequest(_message.Message):
     __slots__ = ("requests",)
