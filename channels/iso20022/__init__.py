@@ -1,0 +1,1 @@
+"""A bank that speaks ISO 20022: payouts, direct debits, statements."""
