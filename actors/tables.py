@@ -1,10 +1,11 @@
 """From what the desk is set up with to what decisions rest on."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from domain.routing import Account, RoutingTable, Window
-from domain.rules import Effect, Rule, compile_rules
+from domain.rules import CompiledRules, Effect, Rule, compile_rules
 from storage.desk import AccountRow, Desk, Tenant
 
 
@@ -16,11 +17,17 @@ def routing_tables(desk: Desk) -> dict[str, RoutingTable]:
     }
 
 
+@lru_cache(maxsize=512)
+def _compiled(rules: tuple[Rule, ...]) -> CompiledRules:
+    """Compile a text once, however often the desk around it changes."""
+    return compile_rules(rules)
+
+
 def _table(tenant: Tenant, desk: Desk, windows: tuple[Window, ...]) -> RoutingTable:
     routing = tenant.routing
     return RoutingTable(
         accounts=tuple(account_of(row) for row in desk.accounts if row.tenant_id == tenant.tenant_id),
-        rules=compile_rules(_rule(rule) for rule in routing.get("rules", ())),
+        rules=_compiled(tuple(_rule(rule) for rule in routing.get("rules", ()))),
         windows=windows,
         margin_bps=routing.get("margin_bps", 10_000),
         explore_share=routing.get("explore_share", 0.0),

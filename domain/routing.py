@@ -17,8 +17,10 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from domain.health import Health, HealthSnapshot
+from domain.limits import LimitBook
 from domain.money import Money, decimal_text, share_bps
-from domain.rules import ChannelFacts, CompiledRules, Verdict, compile_rules
+from domain.plug_ins import ChannelFacts
+from domain.rules import CompiledRules, Limit, Verdict, compile_rules
 
 # Explorations and probes cost a payer's patience when they fail, so they use small orders: 500.00 and 100.00.
 EXPLORE_AMOUNT_MAX_MINOR = 50_000
@@ -106,6 +108,7 @@ class Elimination(StrEnum):
     HALF_OPEN_BUDGET = "HALF_OPEN_BUDGET"
     RAMP = "RAMP"
     RULE_DENIED = "RULE_DENIED"
+    RULE_LIMIT = "RULE_LIMIT"  # a LIMIT rule has given its channels what it allows
 
 
 class Candidate(NamedTuple):
@@ -134,7 +137,7 @@ class Decision(NamedTuple):
     """What was decided. `chosen` is `candidates[chosen_index]`'s account, or None and -1 when there is no route.
 
     `snapshot_age_ms` is the age of the oldest snapshot used, -1 when there was none; `failed_rules` could not be
-    evaluated and changed nothing.
+    evaluated and changed nothing. `limits` concern the order, and are to be counted when it is sent; they are not stored.
     """
 
     chosen: Account | None
@@ -146,6 +149,7 @@ class Decision(NamedTuple):
     config_version: int
     failed_rules: tuple[str, ...] = ()
     currency_code: str = "CNY"
+    limits: tuple[Limit, ...] = ()
 
 
 class _Planned(NamedTuple):
@@ -224,16 +228,19 @@ def decide(
     draw: float,
     exclude: frozenset[str] = frozenset(),
     held: frozenset[str] = frozenset(),
+    book: LimitBook | None = None,
 ) -> Decision:
     """Choose an account for an order.
 
     `snapshots` is by channel id and may lack some; `draw` in [0, 1) decides probes and explorations. `exclude` names
-    the channels that this payment tried already, `held` those that we hold back ourselves.
+    the channels that this payment tried already, `held` those that we hold back ourselves. LIMIT rules look into `book`.
     """
     plan = table.plan(facts)
     candidates = [_judge(item, facts, table, snapshots, now_ms, exclude, held) for item in plan]
     plain = [candidate.expected_value_minor for candidate in candidates]
-    verdict = _rule(candidates, facts, table.rules) if table.rules.rules else None
+    verdict = _rule(candidates, facts, table.rules) if table.rules else None
+    if verdict and verdict.limits and book:
+        _limit(candidates, facts, verdict.limits, book, now_ms)
     probing = {} if exclude else snapshots  # a payer who was refused once gets the surest channel
     shares, approach = _choose(candidates, facts, table, verdict, plain, probing)
     index = _drawn(shares, draw)
@@ -254,6 +261,7 @@ def decide(
         config_version=table.config_version,
         failed_rules=verdict.failed if verdict else (),
         currency_code=facts.currency_code,
+        limits=verdict.limits if verdict else (),
     )
 
 
@@ -347,6 +355,17 @@ def _rule(candidates: list[Candidate], facts: OrderFacts, rules: CompiledRules) 
     return verdict
 
 
+def _limit(
+    candidates: list[Candidate], facts: OrderFacts, limits: tuple[Limit, ...], book: LimitBook, now_ms: int
+) -> None:
+    """Put out the channels to which a LIMIT has given what it allows."""
+    for rule, channels in limits:
+        if book.is_full(facts.tenant_id, rule, facts.amount_minor, now_ms):
+            for place, candidate in enumerate(candidates):
+                if not candidate.eliminated_by and candidate.channel_id in channels:
+                    candidates[place] = candidate._replace(eliminated_by=Elimination.RULE_LIMIT, rule_id=rule.rule_id)
+
+
 Shares = list[tuple[int, float]]
 
 
@@ -377,7 +396,7 @@ def _choose(
     approach = Approach.SCORE
     if all(candidates[place].state is Health.DEGRADED for place in steady):
         approach = Approach.FALLBACK
-    elif verdict and (verdict.denied or verdict.boosts):
+    elif verdict and (verdict.denied or verdict.boosts or verdict.limits):
         first = _best(_without_rules(candidates), candidates, plain, facts, table)
         approach = Approach.SCORE if best == first else Approach.RULE
     if not probing or (not probes and not table.explore_share):
@@ -415,12 +434,15 @@ def _within_one(wanted: Shares, best: int) -> Shares:
     return [*shares, (best, rest)]
 
 
+_BY_RULES = frozenset({"", Elimination.RULE_DENIED, Elimination.RULE_LIMIT})
+
+
 def _without_rules(candidates: list[Candidate]) -> list[int]:
     """Return the places that could be chosen if there were no rules."""
     return [
         place
         for place, candidate in enumerate(candidates)
-        if candidate.eliminated_by in ("", Elimination.RULE_DENIED) and candidate.state is not Health.HALF_OPEN
+        if candidate.eliminated_by in _BY_RULES and candidate.state is not Health.HALF_OPEN
     ]
 
 
@@ -458,17 +480,23 @@ def _candidate_text(candidate: Candidate, decision: Decision, chosen: bool) -> s
     eliminated = candidate.eliminated_by
     if not eliminated:
         fee = decimal_text(Money(candidate.fee_minor, decision.currency_code))
-        rule = f", rule {candidate.rule_id}" if candidate.rule_id else ""
+        rule = f", {_rule_text(candidate.rule_id)}" if candidate.rule_id else ""
         how = f"chosen ({decision.approach}), " if chosen else ""
         return f"{how}SR {100 * candidate.success_rate:.1f} % (n={candidate.sample_count}), fee {fee}{rule}"
     if eliminated == Elimination.RULE_DENIED:
-        return f"denied by rule {candidate.rule_id}"
+        return f"denied by {_rule_text(candidate.rule_id)}"
+    if eliminated == Elimination.RULE_LIMIT:
+        return f"has what {_rule_text(candidate.rule_id)} allows"
     if eliminated in STATE_ELIMINATIONS and candidate.since_ms:
         since = datetime.fromtimestamp(candidate.since_ms / 1_000, UTC) + SHANGHAI
         return f"{candidate.state} since {since:%H:%M:%S}" + (f" ({candidate.note})" if candidate.note else "")
     if eliminated == Elimination.MAINTENANCE_WINDOW:
         return f"in a maintenance window ({candidate.note})"
     return candidate.note or eliminated.lower().replace("_", " ")
+
+
+def _rule_text(rule_id: str) -> str:
+    return rule_id if rule_id.startswith("plug-in ") else f"rule {rule_id}"
 
 
 # For storage.

@@ -334,7 +334,10 @@ RULES = st.lists(
         st.sampled_from(["true", "order.amount_minor > 9000", "channel.score > 50", "1 / order.amount_minor > 5"]),
         st.lists(st.sampled_from(NAMES), min_size=1, max_size=2).map(tuple),
         st.floats(0.5, 2),
-    ),
+        st.just(0),
+        st.just(0),
+        st.just("DAY"),
+    ).map(lambda rule: rule._replace(limit_bps=3_000) if rule.effect is Effect.LIMIT else rule),
     max_size=4,
 ).map(compile_rules)
 

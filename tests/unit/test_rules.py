@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.conditions import CHANNEL_FIELDS, ORDER_FIELDS, TEXT_LENGTH_MAX
+from domain.limits import LimitBook
+from domain.plug_ins import Allow, Answer, Boost, ChannelFacts, Deny, OrderAsked
 from domain.refusals import Kind, Refusal, Refused
 from domain.rules import (
-    CHANNEL_FIELDS,
-    ORDER_FIELDS,
     RULES_MAX,
-    TEXT_LENGTH_MAX,
-    ChannelFacts,
     CompiledRules,
     Effect,
+    Limit,
     Rule,
     Verdict,
     compile_rules,
@@ -52,7 +52,7 @@ class TestCompile:
     @pytest.mark.parametrize(
         ("when", "words"),
         [
-            ("order.amount_minor >", "1:21: Syntax error"),
+            ("order.amount_minor >", "line 1, column 21: Syntax error"),
             ("(", "Syntax error"),
             ("", "Syntax error"),
             ("order.colour == 'red'", "line 1, column 1: unknown name order.colour"),
@@ -188,3 +188,129 @@ class TestVerdict:
     )
     def test_parts_of_a_condition_hold_together(self, when: str, denied: set[str]) -> None:
         assert verdict(rule(when)).denied.keys() == denied
+
+
+TEXTS = (
+    "order.amount_minor > 1000",
+    "5000 >= order.amount_minor && order.method in ['WECHAT', 'ALIPAY']",
+    "order.amount_minor < 1000 || order.source.startsWith('P')",
+    "order.amount_minor * 2 > 3000",
+    "order.amount_minor == 1000 ? order.method == 'WECHAT' : order.amount_minor != 2000",
+    "channel.score > 80.5 && order.amount_minor != 999",
+    "channel.fee_minor < 10 || channel.score <= 80 && order.amount_minor < 2500",
+    "order.amount_minor in [999, 1001]",
+    "10 / (order.amount_minor - 1000) > 0",
+    "order.product_code == 'CAR'",
+)
+
+
+@given(
+    st.lists(st.sampled_from(TEXTS), max_size=6, unique=True),
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 500, 999, 1000, 1001, 1500, 2000, 2499, 2500, 4999, 5000, 5001]),
+            st.sampled_from(["WECHAT", "ALIPAY", "CARD"]),
+            st.sampled_from(["OWN", "P17"]),
+            st.sampled_from(["CAR", "TRAVEL"]),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+)
+@settings(max_examples=150, deadline=None)
+def test_what_is_remembered_is_what_each_order_would_get_alone(
+    texts: list[str], orders: list[tuple[int, str, str, str]]
+) -> None:
+    rules = [rule(text, rule_id=f"r{place}") for place, text in enumerate(texts)]
+    together = compile_rules(rules)
+    for amount_minor, method, source, product in orders:
+        order = {**ORDER, "amount_minor": amount_minor, "method": method, "source": source, "product_code": product}
+        assert together.verdict(order, CHANNELS) == compile_rules(rules).verdict(order, CHANNELS)
+
+
+def test_many_rules_cost_little_more_than_those_that_concern_an_order() -> None:
+    def measured_s(count: int) -> float:
+        rules = [
+            rule(f"order.product_code == 'P{n}' && order.amount_minor > {n}00", rule_id=f"r{n}") for n in range(count)
+        ]
+        compiled = compile_rules(rules)
+        orders = [{**ORDER, "amount_minor": 10 + n} for n in range(3_000)]
+        for order in orders[:500]:
+            compiled.verdict(order, CHANNELS)
+        start_s = perf_counter()
+        for order in orders:
+            compiled.verdict(order, CHANNELS)
+        return perf_counter() - start_s
+
+    assert min(measured_s(200) for _ in range(3)) < 8 * min(measured_s(10) for _ in range(3))
+
+
+class TestLimits:
+    LIMIT = Rule("cap", 1, Effect.LIMIT, "order.product_code == 'TRAVEL'", ("wx",), limit_bps=3_000)
+    NOON_MS = 1_499_486_400_000  # 2017-07-08 12:00 in China
+
+    def test_a_share_holds_at_every_moment(self) -> None:
+        book, sent = LimitBook(), 0
+        limits = verdict(self.LIMIT).limits
+        for count in range(1, 1_001):
+            full = book.is_full("life", self.LIMIT, 1_800, self.NOON_MS + count)
+            book.note("life", limits, "ali" if full else "wx", 1_800, self.NOON_MS + count)
+            sent += not full
+            assert sent <= 0.3 * count
+        assert sent == 300
+
+    def test_an_amount_a_day_begins_anew_at_midnight_in_china(self) -> None:
+        cap = self.LIMIT._replace(limit_bps=0, limit_minor=10_000_000)
+        book = LimitBook()
+        book.note("life", (Limit(cap, frozenset({"wx"})),), "wx", 9_999_000, self.NOON_MS)
+        assert not book.is_full("life", cap, 1_000, self.NOON_MS)
+        assert book.is_full("life", cap, 1_001, self.NOON_MS)
+        midnight_ms = self.NOON_MS + 12 * 3_600_000
+        assert book.is_full("life", cap, 1_001, midnight_ms - 1)
+        assert not book.is_full("life", cap, 1_001, midnight_ms)
+        assert not book.is_full("health", cap, 1_001, self.NOON_MS)
+
+    def test_what_was_not_sent_is_taken_back_and_what_was_stored_is_read(self) -> None:
+        book, limits = LimitBook(), verdict(self.LIMIT).limits
+        for _ in range(2):
+            book.note("life", limits, "wx", 1_800, self.NOON_MS)
+        book.note("life", limits, "wx", 1_800, self.NOON_MS, times=-1)
+        (use,) = book.dirty()
+        assert (use.order_count, use.sent_count, use.sent_minor) == (1, 1, 1_800)
+        assert not book.dirty()
+        again = LimitBook()
+        again.load([use])
+        again.note("life", limits, "ali", 1_800, self.NOON_MS)
+        assert again.dirty()[0][3:] == (2, 1, 1_800)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"limit_bps": 0}, {"limit_bps": 10_000}, {"limit_minor": -1}, {"limit_per": "WEEK"}, {"channels": ()},
+            {"effect": Effect.DENY},
+        ],
+    )  # fmt: skip
+    def test_a_limit_that_limits_nothing_is_refused(self, changes: dict[str, Any]) -> None:
+        assert refusal_of(self.LIMIT._replace(**changes)).violations
+
+
+class _Says:
+    name = "says"
+
+    def __init__(self, *answers: Answer | None) -> None:
+        self.answers = dict(zip(("wx", "ali"), answers, strict=True))
+
+    def ask(self, facts: OrderAsked, candidate: ChannelFacts) -> Answer | None:
+        assert facts.amount_minor == 1_800
+        return self.answers[candidate.channel_id]
+
+
+class TestPlugIns:
+    def test_it_denies_and_boosts_what_the_rules_left(self) -> None:
+        boost = rule("true", Effect.BOOST, ("ali",), weight=2.0)
+        found = compile_rules([boost], [_Says(Deny("no"), Boost(3.0))]).verdict(ORDER, CHANNELS)
+        assert (found.denied, found.boosts) == ({"wx": "plug-in says"}, {"ali": (6.0, "plug-in says")})
+
+    def test_one_that_fails_changes_nothing_and_is_named(self) -> None:
+        found = compile_rules([], [_Says(None, Allow())]).verdict(ORDER, CHANNELS)
+        assert (found.denied, found.failed) == ({}, ("plug-in says",))
