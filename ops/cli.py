@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops import audit_commands
+from ops import audit_commands, channel_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ db_app = typer.Typer(help="The database: upgrade it, look at it.", no_args_is_he
 app.add_typer(keys_app, name="keys")
 app.add_typer(db_app, name="db")
 app.add_typer(audit_commands.app, name="audit")
+app.add_typer(channel_commands.app, name="channel")
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
