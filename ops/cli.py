@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -237,13 +238,17 @@ def add_key(
     tenant: Annotated[str, typer.Argument(help="The tenant that the key speaks for.")],
     principal: Annotated[str, typer.Argument(help="Who holds it, such as the name of a system.")],
     role: Annotated[list[str] | None, typer.Option(help="May be given several times; default: PARTNER_API.")] = None,
+    expires: Annotated[datetime | None, typer.Option(help="When it stops counting, in local time.")] = None,
 ) -> None:
     """Make a key and print it; it is stored nowhere and can't be shown again."""
     from ops import keys, running
 
     settings = _settings()
+    expire_ms = round(expires.astimezone().timestamp() * 1000) if expires else 0
     with running.database_url(settings) as url:
-        key_id, key = keys.add(url, settings, tenant=tenant, principal=principal, roles=role or ["PARTNER_API"])
+        key_id, key = keys.add(
+            url, settings, tenant=tenant, principal=principal, roles=role or ["PARTNER_API"], expire_ms=expire_ms
+        )
     print(key)
     print(f"{key_id}: keep it now, it is not shown again; gateways know it within a second", file=sys.stderr)
 

@@ -26,10 +26,11 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import Connection
 
+from domain.permissions import TENANT_ROLES
 from ops.settings import LOOPBACK, Settings, pepper
-from servers.identity import ROLES, key_digest, new_key
+from servers.identity import key_digest, new_key
 from storage import desk as desk_store
-from storage import migrate
+from storage import identity, migrate
 from storage.database import DatabaseUnavailable, make_engine, transact
 from storage.embedded import EmbeddedPostgres
 
@@ -48,6 +49,9 @@ SETTLED_S = 20.0
 DATABASE_PATIENCE_S = 60.0
 WATCH_S = 0.2
 _DATABASE_AWAY = (DatabaseUnavailable, sqlalchemy.exc.OperationalError, psycopg2.OperationalError)
+# Who did what was done with a command on this machine rather than with a call.
+SHELL = "shell"
+_DEVELOPER = "developer"
 # Larger than any log of a day; then the file starts again, with one predecessor kept.
 LOG_BYTES_MAX = 64 << 20
 
@@ -332,29 +336,46 @@ def _read_desk(file: Path) -> dict[str, Any]:
 
 
 def make_key(
-    connection: Connection, directory: Path, *, tenant_id: str, principal: str, roles: frozenset[str] = ROLES
+    connection: Connection,
+    directory: Path,
+    *,
+    tenant_id: str,
+    principal: str,
+    roles: frozenset[str] = TENANT_ROLES,
+    expire_ms: int = 0,
 ) -> tuple[str, str]:
-    """Make an API key; return (key_id, key). The key is shown once and stored nowhere."""
+    """Make an API key of a principal that has these roles from now on; return (key_id, key). The key is shown once.
+
+    It may do what these roles may; a key for every role may do whatever its principal may, now and later.
+    """
     key, key_id = new_key(), f"key_{secrets.token_hex(6)}"
-    desk_store.add_key(
+    identity.enrol(connection, tenant_id=tenant_id, principal_id=principal, roles=roles, by=SHELL)
+    identity.add_key(
         connection, key_digest=key_digest(pepper(directory), key), key_id=key_id, tenant_id=tenant_id,
-        principal=principal, roles=sorted(roles),
+        principal=principal, roles=None if roles == TENANT_ROLES else roles, expire_ms=expire_ms,
     )  # fmt: skip
     return key_id, key
 
 
 def development_keys(deployment: Deployment) -> dict[str, str]:
-    """Return a key per tenant for the embedded default, made at first use and kept in a file that only we can read."""
+    """Return a key per tenant for the embedded default, made at first use and kept in a file that only we can read.
+
+    Its principal may do everything in the tenant, also what a newer version has roles for.
+    """
     directory = deployment.settings.directory()
     path = directory / "development-keys.json"
     keys: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     tenants: Mapping[str, Any] = deployment.transact(desk_store.load).tenants
     for tenant_id in tenants:
-        if tenant_id not in keys:
-            def make(connection: Connection, tenant_id: str = tenant_id) -> tuple[str, str]:
-                return make_key(connection, directory, tenant_id=tenant_id, principal="developer")
+        def make(connection: Connection, tenant_id: str = tenant_id) -> str:
+            identity.enrol(
+                connection, tenant_id=tenant_id, principal_id=_DEVELOPER, roles=TENANT_ROLES, by=SHELL
+            )
+            if tenant_id in keys:
+                return keys[tenant_id]
+            return make_key(connection, directory, tenant_id=tenant_id, principal=_DEVELOPER)[1]
 
-            keys[tenant_id] = deployment.transact(make)[1]
+        keys[tenant_id] = deployment.transact(make)
     path.touch(mode=0o600)
     path.write_text(json.dumps(keys, indent=2))
     return keys

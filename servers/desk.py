@@ -6,11 +6,15 @@ import structlog
 
 from servers.identity import KeyRing
 from storage import desk as store
+from storage import identity as identity_store
 from storage.database import Database, DatabaseUnavailable
 
 log = structlog.get_logger()
 
-POLL_S = 1.0
+# A revoked key is refused everywhere within a second: this, and the time that reading takes.
+POLL_S = 0.5
+# When a key was last used is for people who look for keys that nobody needs any more.
+USES_S = 5.0
 
 
 class DeskView:
@@ -35,9 +39,19 @@ class DeskView:
             except DatabaseUnavailable as error:
                 log.warning("desk_not_read", error=str(error))
 
+    async def note_uses(self) -> None:
+        """Write down which keys are used, now and then, for ever."""
+        while True:
+            await asyncio.sleep(USES_S)
+            if uses := self._keys.take_uses():
+                try:
+                    await self._database.run(identity_store.note_uses, uses)
+                except DatabaseUnavailable as error:
+                    log.warning("uses_not_noted", error=str(error))
+
     async def _read(self) -> None:
         desk = await self._database.run(store.load)
-        self._keys.replace(await self._database.run(store.load_keys))
+        self._keys.replace(await self._database.run(identity_store.load))
         self.desk = desk
 
     def accounts_of(self, tenant_id: str) -> list[store.AccountRow]:

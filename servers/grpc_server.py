@@ -139,6 +139,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     background = [
         loop.create_task(desk.follow()),
+        loop.create_task(desk.note_uses()),
         loop.create_task(meters.hand_over(registry, database, "gateway")),
         loop.create_task(_measure(gateway, registry)),
     ]

@@ -1,26 +1,33 @@
-"""Who calls: an API key is a tenant, a principal and roles. And what each method needs: one table, default deny."""
+"""Who calls: an API key belongs to a principal of a tenant, which has roles. And what each method needs: one table, default deny."""
 
 import hmac
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import NamedTuple
 
+from domain import permissions
+from domain.permissions import EVERYWHERE, Grant, Role, Scope
 from domain.refusals import Kind, Refusal, Refused
-from storage.desk import KeyRow
+from storage.identity import Access, KeyRow
 
 KEY_PREFIX = "pdk_"
 METADATA_KEY = "authorization"
 
 
 class Caller(NamedTuple):
-    """An authenticated caller. The tenant comes from here, never from a request. `address` is where the call came from."""
+    """An authenticated caller. The tenant comes from here, never from a request. `address` is where the call came from.
+
+    `grants` is empty where every role reaches everywhere; `scope` is how far the method that is being called may reach.
+    """
 
     tenant_id: str
     principal: str
     roles: frozenset[str]
     address: str = ""
+    grants: tuple[Grant, ...] = ()
+    scope: Scope = EVERYWHERE
 
 
 _caller: ContextVar[Caller] = ContextVar("caller")
@@ -72,7 +79,7 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Simulator/Reset": _SANDBOX,
     "/paydesk.v1.Simulator/GetStats": _SANDBOX,
 }
-ROLES = frozenset().union(*RULES.values())
+ROLES = frozenset(Role)
 # Anybody may ask whether the service is up, and what it offers where reflection is switched on.
 PUBLIC_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 
@@ -87,39 +94,70 @@ def key_digest(pepper: bytes, key: str) -> bytes:
     return hmac.digest(pepper, key.encode(), "sha256")
 
 
+class _Known(NamedTuple):
+    """What an authorization text stands for; `refusal` where it no longer counts."""
+
+    who: Caller
+    key_id: str
+    expire_ms: int
+    refusal: Refusal | None
+
+
 class KeyRing:
-    """The keys of this deployment, held in memory and replaced whole when they change."""
+    """The keys of this deployment, held in memory and replaced whole when anything about them changes."""
 
     def __init__(self, pepper: bytes) -> None:
         self._pepper = pepper
-        self._by_digest: dict[bytes, tuple[Caller, int]] = {}
-        self._known: dict[str, tuple[Caller, int]] = {}
+        self._access = Access((), {}, (), ())
+        self._by_digest: dict[bytes, KeyRow] = {}
+        self._known: dict[str, _Known] = {}
+        self._uses: dict[str, tuple[str, int]] = {}
 
-    def replace(self, keys: Iterable[KeyRow]) -> None:
-        """Take the keys that count from now on."""
-        self._by_digest = {
-            key.key_digest: (Caller(key.tenant_id, key.principal, key.roles), key.expire_ms) for key in keys
-        }
+    def replace(self, access: Access) -> None:
+        """Take what counts from now on."""
+        self._access = access
+        self._by_digest = {key.key_digest: key for key in access.keys}
         self._known = {}
 
     def authenticate(self, authorization: str) -> Caller:
         """Return whose key `Bearer pdk_…` is. Raise Refused(UNAUTHENTICATED)."""
-        known = self._known.get(authorization)
-        if known is None:
-            key = authorization.removeprefix("Bearer ")
-            known = self._by_digest.get(key_digest(self._pepper, key)) if key.startswith(KEY_PREFIX) else None
-            if known is None:
-                raise Refused(Refusal(Kind.UNAUTHENTICATED, "KEY_UNKNOWN", "the API key is missing, unknown or revoked"))
-            if len(self._known) < len(self._by_digest):
-                self._known[authorization] = known
-        who, expire_ms = known
-        if expire_ms and expire_ms <= time.time_ns() // 1_000_000:
+        known = self._known.get(authorization) or self._look_up(authorization)
+        now_ms = time.time_ns() // 1_000_000
+        if known.refusal is not None:
+            raise Refused(known.refusal)
+        if known.expire_ms and known.expire_ms <= now_ms:
             raise Refused(Refusal(Kind.UNAUTHENTICATED, "KEY_EXPIRED", "the API key has expired"))
-        return who
+        self._uses[known.key_id] = known.who.tenant_id, now_ms
+        return known.who
+
+    def take_uses(self) -> dict[str, tuple[str, int]]:
+        """Return which keys were used since the last time: key id -> (tenant, Unix milliseconds)."""
+        uses, self._uses = self._uses, {}
+        return uses
+
+    def _look_up(self, authorization: str) -> _Known:
+        text = authorization.removeprefix("Bearer ")
+        key = self._by_digest.get(key_digest(self._pepper, text)) if text.startswith(KEY_PREFIX) else None
+        if key is None:
+            raise Refused(Refusal(Kind.UNAUTHENTICATED, "KEY_UNKNOWN", "the API key is missing or unknown"))
+        refusal = Refusal(Kind.UNAUTHENTICATED, "KEY_REVOKED", "the API key was revoked") if key.revoked else None
+        if (key.tenant_id, key.principal) in self._access.disabled:
+            refusal = refusal or Refusal(Kind.UNAUTHENTICATED, "PRINCIPAL_DISABLED", "whom the API key belongs to is disabled")
+        grants = self._access.grants.get((key.tenant_id, key.principal), ())
+        counting = [grant for grant in grants if key.roles is None or grant.role in key.roles]
+        known = _Known(_caller_of(key.tenant_id, key.principal, counting), key.key_id, key.expire_ms, refusal)
+        if len(self._known) < len(self._by_digest):
+            self._known[authorization] = known
+        return known
 
 
-def allow(method: str, who: Caller) -> None:
-    """Let a caller call a method, or raise Refused(PERMISSION_DENIED)."""
+def _caller_of(tenant_id: str, principal: str, grants: Sequence[Grant]) -> Caller:
+    narrowed = any(grant.reach != permissions.EVERYTHING for grant in grants)
+    return Caller(tenant_id, principal, frozenset(g.role for g in grants), grants=tuple(grants) if narrowed else ())
+
+
+def allow(method: str, who: Caller) -> Scope:
+    """Let a caller call a method and return how far it reaches there, or raise Refused(PERMISSION_DENIED)."""
     needed = RULES.get(method)
     if needed is None or needed.isdisjoint(who.roles):
         raise Refused(
@@ -128,3 +166,4 @@ def allow(method: str, who: Caller) -> None:
                 f"{', '.join(sorted(needed or ()))}",
             )
         )  # fmt: skip
+    return permissions.scope_of(who.grants, needed) if who.grants else EVERYWHERE

@@ -100,7 +100,7 @@ class Door:
             if key == identity.METADATA_KEY:
                 authorization = str(value)
         who = self._keys.authenticate(authorization)
-        identity.allow(method, who)
+        scope = identity.allow(method, who)
         if context.time_remaining() is None and method not in _WITHOUT_DEADLINE:
             raise Refused(
                 Refusal(
@@ -108,7 +108,7 @@ class Door:
                     (Violation("deadline", "is missing"),),
                 )
             )  # fmt: skip
-        identity.set_caller(who._replace(address=context.peer()))
+        identity.set_caller(who._replace(address=context.peer(), scope=scope))
 
     async def _refuse(self, method: str, context: _Context, refusal: Refusal) -> None:
         self._calls.labels(method, refusal.reason if refusal.kind is not Kind.INVALID else "INVALID").inc()

@@ -1,4 +1,4 @@
-"""What the desk is set up with: tenants, channels, merchant accounts, windows, keys. Small, read whole, held in memory."""
+"""What the desk is set up with: tenants, channels, merchant accounts, windows. Small, read whole, held in memory."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -76,17 +76,6 @@ class Desk(NamedTuple):
     later: Sequence[AccountRow] = ()  # versions of accounts whose moment is still to come, the first to come first
 
 
-class KeyRow(NamedTuple):
-    """An API key, by the HMAC of its text."""
-
-    key_digest: bytes
-    key_id: str
-    tenant_id: str
-    principal: str
-    roles: frozenset[str]
-    expire_ms: int
-
-
 def version(connection: Connection) -> int:
     """Return a number that moves whenever anything read here changes."""
     row = connection.exec_driver_sql("SELECT last_value + is_called::int FROM configuration_version").one()
@@ -162,36 +151,6 @@ def _load_tenants(connection: Connection) -> dict[str, Tenant]:
             "SELECT tenant_id, display_name, routing, state, version FROM tenants"
         )
     }  # fmt: skip
-
-
-def load_keys(connection: Connection) -> list[KeyRow]:
-    """Read the API keys that are neither revoked nor expired."""
-    rows = connection.exec_driver_sql(
-        """SELECT key_digest, key_id, tenant_id, principal, roles,
-                  coalesce((extract(epoch FROM expire_time) * 1000)::bigint, 0)
-           FROM api_keys WHERE revoke_time IS NULL AND (expire_time IS NULL OR expire_time > now())"""
-    )
-    return [KeyRow(bytes(row[0]), row[1], row[2], row[3], frozenset(row[4]), row[5]) for row in rows]
-
-
-def add_key(
-    connection: Connection, *, key_digest: bytes, key_id: str, tenant_id: str, principal: str, roles: Sequence[str]
-) -> None:
-    """Store a key's digest."""
-    connection.execute(
-        text(
-            """INSERT INTO api_keys (key_digest, key_id, tenant_id, principal, roles)
-               VALUES (:key_digest, :key_id, :tenant_id, :principal, :roles)"""
-        ),
-        {"key_digest": key_digest, "key_id": key_id, "tenant_id": tenant_id, "principal": principal,
-         "roles": list(roles)},
-    )  # fmt: skip
-
-
-def revoke_key(connection: Connection, *, key_id: str) -> bool:
-    """Revoke a key; tell whether there was one to revoke."""
-    statement = text("UPDATE api_keys SET revoke_time = now() WHERE key_id = :key_id AND revoke_time IS NULL")
-    return connection.execute(statement, {"key_id": key_id}).rowcount == 1
 
 
 def install(connection: Connection, document: Mapping[str, Any]) -> None:

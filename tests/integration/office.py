@@ -14,6 +14,7 @@ from servers.grpc_server import Parts, add_services
 from servers.identity import KeyRing, key_digest, new_key
 from servers.interceptor import Door
 from storage import desk as desk_store
+from storage import identity as identity_store
 from storage.database import Database, transact
 from storage.signed_heads import SignedHeads
 from tests.harness import desk_document
@@ -38,7 +39,10 @@ class Office:
         if key not in self._channels:
             text = new_key()
             await self.database.run(
-                desk_store.add_key, key_digest=key_digest(PEPPER, text), key_id=f"key_{len(self._channels)}",
+                identity_store.enrol, tenant_id=tenant_id, principal_id=principal, roles=roles, by="office"
+            )
+            await self.database.run(
+                identity_store.add_key, key_digest=key_digest(PEPPER, text), key_id=f"key_{len(self._channels)}",
                 tenant_id=tenant_id, principal=principal, roles=roles,
             )  # fmt: skip
             await self.reread()
