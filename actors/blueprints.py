@@ -105,20 +105,25 @@ async def connector(*, channel_id: str, database_url: str, directory: Directory)
         registry=registry,
     )
     await made.start()
-    _keep(_follow_windows(made, database, channel_id))
+    _keep(_follow_desk(made, database, channel_id, forced))
     _keep(meters.hand_over(registry, database, f"connector-{channel_id}"))
     return made
 
 
-async def _follow_windows(made: "Connector", database: Database, channel_id: str) -> None:
+async def _follow_desk(
+    made: "Connector", database: Database, channel_id: str, forced: desk_store.ForcedRow | None
+) -> None:
+    """Tell a connector of the windows and of the hands that are laid on its channel, wherever that was done."""
     seen = -1
     while True:
         try:
             if seen != (seen := await database.run(desk_store.version)):
                 desk = await database.run(desk_store.load)
                 await made.windows([window.end_ms for window in desk.windows if window.channel_id == channel_id])
+                if forced != (forced := desk.forced.get(channel_id)) and forced is not None:
+                    await made.force(forced.state, forced.expire_ms, forced.reason)
         except DatabaseUnavailable as error:
-            log.warning("windows_not_read", channel_id=channel_id, error=str(error))
+            log.warning("desk_not_read", channel_id=channel_id, error=str(error))
         await asyncio.sleep(DESK_POLL_S)
 
 

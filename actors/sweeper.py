@@ -1,6 +1,7 @@
 """The sweeper: owns every row whose time has come, and asks the channel about it under the same number."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from domain import payments as life
 from domain import refunds as refund_life
 from domain.payments import Payment
 from domain.refunds import Refund
+from storage import approvals as approval_store
 from storage import payments as store
 from storage import refunds as refund_store
 from storage.database import Database, DatabaseUnavailable
@@ -24,6 +26,8 @@ log = structlog.get_logger()
 BATCH_MAX = 500
 # How long an idle sweeper sleeps: the earliest promise is a first question after 5 s.
 IDLE_S = 1.0
+# Proposals that nobody decided about are looked for so often; a decision that comes too late is refused by itself.
+EXPIRE_S = 30.0
 
 
 class Sweeper:
@@ -44,6 +48,7 @@ class Sweeper:
         self._connector = connector
         self._clock_ms = clock_ms
         self._claims = Counter("sweeper_claims", "Due rows taken", ["kind"], registry=registry)
+        self._expire_due_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -79,6 +84,10 @@ class Sweeper:
             self._ask(payment.channel_id, payment_task(payment, now_ms=now_ms))
         for refund in refunds:
             self._ask(refund.channel_id, refund_task(refund))
+        if (now_s := time.monotonic()) >= self._expire_due_s:
+            expired_count = await self._database.run(approval_store.expire, now_ms=now_ms)
+            if expired_count < approval_store.EXPIRE_BATCH:
+                self._expire_due_s = now_s + EXPIRE_S
         self._claims.labels("payment").inc(len(payments))
         self._claims.labels("refund").inc(len(refunds))
         return len(payments) + len(refunds)

@@ -14,9 +14,17 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from protos.paydesk.v1 import audit_pb2, channels_pb2, events_pb2, payments_pb2, routing_pb2, simulator_pb2
+from protos.paydesk.v1 import (
+    approvals_pb2,
+    audit_pb2,
+    channels_pb2,
+    events_pb2,
+    payments_pb2,
+    routing_pb2,
+    simulator_pb2,
+)
 
-_MODULES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, audit_pb2, simulator_pb2)
+_MODULES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, approvals_pb2, audit_pb2, simulator_pb2)
 
 
 class BadCall(Exception):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pydantic_core import PydanticUndefined
 
-from domain import payments, refunds
+from domain import approvals, payments, refunds
 from domain.health import HealthPolicy
 from domain.refusals import Kind
 from domain.table import mermaid
@@ -123,6 +123,10 @@ def _refund_states() -> str:
     return f"```mermaid\n{mermaid(refunds.EDGES, refunds.START)}\n```\n\nFinal: {final}."
 
 
+def _approval_states() -> str:
+    return f"```mermaid\n{mermaid(approvals.EDGES, approvals.START)}\n```"
+
+
 def _codes() -> str:
     rows = ((_code(kind), _code(code.name), "yes" if kind in RETRYABLE else "") for kind, code in CODES.items())
     return _table(("kind", "gRPC code", "may simply be repeated"), rows)
@@ -176,6 +180,7 @@ def _triggers() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "payment-states": _payment_states,
     "refund-states": _refund_states,
+    "approval-states": _approval_states,
     "codes": _codes,
     "reasons": _reasons,
     "settings": _settings,

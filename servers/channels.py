@@ -121,26 +121,20 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
         if violations:
             raise Refused(invalid(*violations))
         assert state is not None
-        await self._force(request, state, until_ms=_now_ms() + max(ttl_s, 1) * 1000)
-        return await self._health(request.channel_id)
+        arguments = {"channel_id": request.channel_id, "state": state, "ttl_s": ttl_s}
+        proposed = await commands.propose(
+            self._database, store.FORCE, arguments, request_id=request.request_id, reason=request.reason
+        )
+        if proposed.performed and not proposed.repeated:
+            await self._tell(request.channel_id, state, until_ms=_now_ms() + ttl_s * 1000, reason=request.reason)
+        message = await self._health(request.channel_id)
+        message.proposal.CopyFrom(translate.proposal_message(proposed))
+        return message
 
-    async def _force(self, request: channels_pb2.ForceChannelStateRequest, state: Health, *, until_ms: int) -> None:
-        forced_id = identifier("frc_", now_ms=_now_ms(), random=secrets.token_bytes(RANDOM_BYTES))
-        principal = caller().principal
-        claim = await commands.once(
-            self._database, "Channels.ForceChannelState", object_kind="forced_state", object_id=forced_id,
-            request_id=request.request_id,
-            content=(request.channel_id, request.state, request.ttl.seconds, request.reason),
-            after={"channel_id": request.channel_id, "state": state, "until_ms": until_ms}, reason=request.reason,
-            work=lambda connection: store.force(
-                connection, forced_id=forced_id, channel_id=request.channel_id, state=state, expire_ms=until_ms,
-                reason=request.reason, principal=principal,
-            ),
-        )  # fmt: skip
-        if not claim.is_first:
-            return
+    async def _tell(self, channel_id: str, state: Health, *, until_ms: int, reason: str) -> None:
+        """Have the connector know at once what it would read in a second."""
         try:
-            await self._directory.peer(f"channel/{request.channel_id}").call("force", state, until_ms, request.reason)
+            await self._directory.peer(f"channel/{channel_id}").call("force", state, until_ms, reason)
         except PeerLost as error:  # it is stored, and read when the connector comes back
             raise Refused(
                 Refusal(Kind.UNAVAILABLE, "CONNECTOR_RESTARTING", "stored; it takes effect when the connector is back")

@@ -1,12 +1,14 @@
 """How services change things: once per request id, with an audit entry, in one transaction."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from domain.refusals import Refused
 from servers import translate
 from servers.identity import caller
-from storage import audit, requests
+from storage import approvals, audit, requests
+from storage.acts import Ask
 from storage.database import Database
 
 
@@ -33,3 +35,14 @@ async def once(
     if claim.content_hash != content_hash:
         raise Refused(translate.reused(request_id))
     return claim
+
+
+async def propose(
+    database: Database, kind: str, arguments: Mapping[str, Any], *, request_id: str, reason: str, content_hash: str = ""
+) -> approvals.Proposed:
+    """Propose a sensitive act for the caller. Raise Refused."""
+    who = caller()
+    ask = Ask(
+        who.tenant_id, who.principal, arguments, reason, request_id, address=who.address, content_hash=content_hash
+    )
+    return await database.run(approvals.propose, kind, ask, now_ms=time.time_ns() // 1_000_000)

@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from actors import memory, meters
 from actors.directory import Directory
 from protos.paydesk.v1 import (
+    approvals_pb2,
+    approvals_pb2_grpc,
     audit_pb2,
     audit_pb2_grpc,
     channels_pb2,
@@ -26,6 +28,7 @@ from protos.paydesk.v1 import (
     simulator_pb2,
     simulator_pb2_grpc,
 )
+from servers.approvals import ApprovalsService
 from servers.audit import AuditService
 from servers.channels import ChannelsService
 from servers.desk import DeskView
@@ -70,7 +73,7 @@ class Parts:
     heads: SignedHeads
 
 
-SERVICES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, audit_pb2, simulator_pb2)
+SERVICES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, approvals_pb2, audit_pb2, simulator_pb2)
 
 
 def service_names() -> list[str]:
@@ -97,6 +100,7 @@ def add_services(door: Door, parts: Parts, *, simulator: bool) -> None:
     channels_pb2_grpc.add_ChannelsServicer_to_server(ChannelsService(desk, directory, database), door)
     routing_pb2_grpc.add_RoutingServicer_to_server(RoutingService(gateway, desk, database), door)
     events_pb2_grpc.add_EventsServicer_to_server(EventsService(database), door)
+    approvals_pb2_grpc.add_ApprovalsServicer_to_server(ApprovalsService(database), door)
     audit_pb2_grpc.add_AuditServicer_to_server(AuditService(database, parts.heads), door)
     if simulator:
         simulator_pb2_grpc.add_SimulatorServicer_to_server(SimulatorService(directory.peer("simulator")), door)

@@ -49,6 +49,9 @@ _PAY = frozenset({"PARTNER_API", "OPS"})
 _OPERATE = frozenset({"OPS", "FINANCE_MAKER"})
 _CHANNEL = frozenset({"CHANNEL_ADMIN", "SRE"})
 _AUDIT = frozenset({"AUDITOR", "TENANT_ADMIN"})
+_PROPOSE = frozenset({"OPS", "FINANCE_MAKER", "CHANNEL_ADMIN", "SRE", "TENANT_ADMIN", "PARTNER_API"})
+# Each kind of act names its own among them.
+_DECIDE = frozenset({"FINANCE_CHECKER", "CHANNEL_ADMIN", "SRE", "TENANT_ADMIN"})
 _SANDBOX = frozenset({"LOADTEST"})
 
 RULES: dict[str, frozenset[str]] = {
@@ -68,6 +71,12 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Events/Subscribe": _READ,
     "/paydesk.v1.Events/ListDeliveries": _READ,
     "/paydesk.v1.Events/ResendEvent": _PAY | _OPERATE,
+    "/paydesk.v1.Approvals/ListApprovals": _READ | _DECIDE,
+    "/paydesk.v1.Approvals/GetApproval": _READ | _DECIDE,
+    "/paydesk.v1.Approvals/DecideApprovals": _DECIDE,
+    "/paydesk.v1.Approvals/CancelApproval": _PROPOSE,
+    "/paydesk.v1.Approvals/GetApprovalPolicy": _READ | _DECIDE,
+    "/paydesk.v1.Approvals/SetApprovalPolicy": frozenset({"TENANT_ADMIN"}),
     "/paydesk.v1.Audit/SearchAudit": _AUDIT,
     "/paydesk.v1.Audit/GetAuditEntry": _AUDIT,
     "/paydesk.v1.Audit/ExportAudit": _AUDIT,

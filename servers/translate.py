@@ -10,6 +10,7 @@ from domain import orders
 from domain.payments import Payment, State
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import common_pb2, payments_pb2
+from storage.approvals import Proposed
 
 # Numbers of the wire; Any, because the stubs have types for them that do not exist when the code runs.
 _STATES: dict[str, Any] = {state: payments_pb2.Payment.State.Value(f"STATE_{state}") for state in State}
@@ -98,6 +99,13 @@ def payment_message(payment: Payment) -> payments_pb2.Payment:
         message.action.kind = _ACTIONS[payment.action_kind]
         message.action.value = payment.action_value
     return message
+
+
+def proposal_message(proposed: Proposed) -> common_pb2.Proposal:
+    """Write what became of a sensitive act for the wire."""
+    return common_pb2.Proposal(
+        approval_id=proposed.approval_id, performed=proposed.performed, object_id=proposed.object_id
+    )
 
 
 def content_hash(parts: tuple[Any, ...]) -> str:

@@ -9,17 +9,26 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+# Who may decide where an act does not say otherwise.
+CHECKERS = frozenset({"FINANCE_CHECKER", "TENANT_ADMIN"})
+
 
 class Ask(NamedTuple):
-    """What is asked for: an act's arguments, by whom, for which tenant."""
+    """What is asked for: an act's arguments, by whom, for which tenant.
+
+    The arguments are what a repeat of the request id must have the same; ids and times are drawn when it is performed.
+    """
 
     tenant_id: str
     proposer: str
     arguments: Mapping[str, Any]  # plain JSON values; secrets only in encrypted form
     reason: str
     request_id: str = ""
-    approver: str = ""  # known when it is performed
+    approver: str = ""  # known when it is performed: "" where nobody had to be asked
     address: str = ""
+    person: str = ""  # the human being behind the proposer, where identity names one
+    content_hash: str = ""  # what a repeat must have the same, where that is not the arguments, as with encrypted ones
+    now_ms: int = 0  # set when it is shown and when it is performed
 
 
 class Act(NamedTuple):
@@ -35,6 +44,11 @@ class Act(NamedTuple):
     show: Callable[[Connection, Ask], Mapping[str, Any]]
     perform: Callable[[Connection, Ask], str]
     amount_minor: Callable[[Mapping[str, Any]], int] = lambda _: 0
+    # False for what must work in an emergency at once, whatever the policy says.
+    waits: Callable[[Mapping[str, Any]], bool] = lambda _: True
+    # How many have to allow it even where the policy asks for fewer.
+    approvers_min: int = 0
+    checkers: frozenset[str] = CHECKERS
 
 
 _ACTS: dict[str, Act] = {}

@@ -1,10 +1,18 @@
 """What is kept of channels: changes of health, windows, and operators' hands."""
 
-from typing import NamedTuple
+import secrets
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from domain.health import HealthSnapshot
+from domain.health import Health, HealthSnapshot
+from domain.identifiers import RANDOM_BYTES, identifier
+from storage import audit
+from storage.acts import Act, Ask, register
+
+FORCE = "channels.force_state"
+# The end of a hand is kept in sight so long, for a connector that looks a moment later.
+END_S = 60
 
 
 class HealthChange(NamedTuple):
@@ -53,15 +61,47 @@ def add_window(
     )
 
 
-def force(
-    connection: Connection, *, forced_id: str, channel_id: str, state: str, expire_ms: int, reason: str, principal: str
-) -> None:
-    """Record an operator's hand on a channel."""
+# --- operators' hands -------------------------------------------------------------------------------------------------
+
+
+def _show_force(connection: Connection, ask: Ask) -> dict[str, Any]:
+    """Show what is wanted of a channel, and the hand that lies on it."""
+    wanted = ask.arguments
+    row = connection.execute(
+        text(
+            """SELECT state, (extract(epoch FROM expire_time) * 1000)::bigint, reason, principal FROM forced_states
+               WHERE channel_id = :channel_id ORDER BY create_time DESC LIMIT 1"""
+        ),
+        {"channel_id": wanted["channel_id"]},
+    ).one_or_none()
+    last = {"state": row[0], "until_ms": row[1], "reason": row[2], "principal": row[3]} if row else None
+    return {"channel_id": wanted["channel_id"], "state": wanted["state"], "ttl_s": wanted["ttl_s"], "last_hand": last}
+
+
+def _force(connection: Connection, ask: Ask) -> str:
+    channel_id, state, ttl_s = ask.arguments["channel_id"], ask.arguments["state"], ask.arguments["ttl_s"]
+    forced_id = identifier("frc_", now_ms=ask.now_ms, random=secrets.token_bytes(RANDOM_BYTES))
+    until_ms = ask.now_ms + (ttl_s or END_S) * 1000
     connection.execute(
         text(
             """INSERT INTO forced_states (forced_id, channel_id, state, expire_time, reason, principal)
-               VALUES (:forced_id, :channel_id, :state, to_timestamp(:expire_ms / 1000.0), :reason, :principal)"""
+               VALUES (:forced_id, :channel_id, :state, to_timestamp(:until_ms / 1000.0), :reason, :principal)"""
         ),
-        {"forced_id": forced_id, "channel_id": channel_id, "state": state, "expire_ms": expire_ms, "reason": reason,
-         "principal": principal},
+        {"forced_id": forced_id, "channel_id": channel_id, "state": state, "until_ms": until_ms, "reason": ask.reason,
+         "principal": ask.proposer},
     )  # fmt: skip
+    entry = audit.Entry(
+        ask.tenant_id, ask.approver or ask.proposer, "Channels.ForceChannelState", "forced_state", forced_id, None,
+        {"channel_id": channel_id, "state": state, "until_ms": until_ms}, ask.reason, ask.request_id, ask.address,
+    )  # fmt: skip
+    audit.append(connection, [entry])
+    return forced_id
+
+
+# Taking a channel out, or giving it back to its own health, can't wait; ignoring its health can.
+register(
+    Act(
+        FORCE, "forced_state", _show_force, _force, waits=lambda shown: shown["state"] == Health.FORCED_CLOSED,
+        checkers=frozenset({"CHANNEL_ADMIN", "SRE", "TENANT_ADMIN"}),
+    )
+)  # fmt: skip

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from domain.credentials import Credentials
 from domain.tenancy import Institution, Product
+from storage import approval_policies
 
 
 class Tenant(NamedTuple):
@@ -95,8 +96,10 @@ def load(connection: Connection) -> Desk:
            FROM maintenance_windows WHERE end_time > now() - interval '1 hour' ORDER BY start_time"""
     )
     forced = query(
-        """SELECT DISTINCT ON (channel_id) channel_id, state, (extract(epoch FROM expire_time) * 1000)::bigint, reason
-           FROM forced_states WHERE expire_time > now() ORDER BY channel_id, create_time DESC"""
+        # The newest hand counts alone: one that has been ended does not come back when its end has expired.
+        """SELECT channel_id, state, (extract(epoch FROM expire_time) * 1000)::bigint, reason FROM (
+               SELECT DISTINCT ON (channel_id) * FROM forced_states ORDER BY channel_id, create_time DESC) newest
+           WHERE expire_time > now()"""
     )
     return Desk(
         version=seen,
@@ -154,7 +157,10 @@ def _load_tenants(connection: Connection) -> dict[str, Tenant]:
 
 
 def install(connection: Connection, document: Mapping[str, Any]) -> None:
-    """Bring tenants, channels, accounts and endpoints to what a desk document says; what it does not name stays."""
+    """Bring tenants, channels, accounts and endpoints to what a desk document says; what it does not name stays.
+
+    Raise Refused for a policy of approvals that is none.
+    """
     for tenant in document.get("tenants", ()):
         _install_tenant(connection, tenant)
     for channel in document.get("channels", ()):
@@ -187,6 +193,8 @@ def _install_tenant(connection: Connection, tenant: Mapping[str, Any]) -> None:
         _upsert(connection, "webhook_endpoints", ("tenant_id",), {
             "tenant_id": tenant_id, "url": tenant["webhook"]["url"],
             "secrets": list(tenant["webhook"]["secrets"])})  # fmt: skip
+    if "approvals" in tenant:
+        approval_policies.install(connection, tenant_id=tenant_id, document=tenant["approvals"])
 
 
 def _install_account(connection: Connection, account: Mapping[str, Any]) -> None:

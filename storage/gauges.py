@@ -50,6 +50,15 @@ QUESTIONS = {
         "Events that were given up", (), "SELECT count(*) FROM events WHERE deliver_state = 'DEAD'",
     ),
     "refunds": _Question("Refunds by state", ("state",), "SELECT state, count(*) FROM refunds GROUP BY 1"),
+    "approvals": _Question(
+        "Sensitive acts that somebody had to be asked about, by state", ("state",),
+        "SELECT state, count(*) FROM approvals WHERE approvers_needed > 0 GROUP BY 1",
+    ),
+    "approval_oldest_seconds": _Question(
+        "Age of the oldest sensitive act that waits for somebody's approval", ("tenant",), """
+        SELECT tenant_id, extract(epoch FROM now() - min(create_time)) FROM approvals
+        WHERE state = 'PENDING' GROUP BY 1""",
+    ),
     "cases_open": _Question(
         "Contradictions that need a person", ("kind",), "SELECT kind, count(*) FROM cases GROUP BY 1",
     ),

@@ -17,7 +17,8 @@ HISTORY = {
 # The name of the entry is Service.Method. `tests/integration/test_audit.py` and the tests of each service see them written.
 AUDITED = {
     "Payments/ClosePayment", "Payments/SyncPayment", "Channels/SetMaintenanceWindow", "Channels/ForceChannelState",
-    "Events/ResendEvent", "Audit/ExportAudit",
+    "Events/ResendEvent", "Audit/ExportAudit", "Approvals/DecideApprovals", "Approvals/CancelApproval",
+    "Approvals/SetApprovalPolicy",
 }  # fmt: skip
 SANDBOX_READS = {"Simulator/ExportTruth"}
 

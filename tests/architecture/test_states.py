@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from domain import payments, refunds
+from domain import approvals, payments, refunds
 from domain.evidence import Fault, Outcome
 from domain.health import ChannelHealth, Health, HealthPolicy, classify
 from domain.table import terminal, unreachable
-from protos.paydesk.v1 import channels_pb2, payments_pb2
+from protos.paydesk.v1 import approvals_pb2, channels_pb2, payments_pb2
 from tests.architecture.sources import ROOT
 
-TABLES: dict[str, Any] = {"payments": payments, "refunds": refunds}
-MIGRATION = ROOT / "storage" / "migrations" / "versions" / "0001_payments.py"
+TABLES: dict[str, Any] = {"payments": payments, "refunds": refunds, "approvals": approvals}
+MIGRATIONS = ROOT / "storage" / "migrations" / "versions"
 MOVES = re.compile(r"^    (\w+) --> (\w+): ", re.MULTILINE)
 
 
@@ -44,6 +44,7 @@ def test_from_every_state_there_is_a_way_to_an_end(name: str) -> None:
 def test_the_terminal_states_are_these() -> None:
     assert payments.TERMINAL == terminal(payments.State, payments.EDGES) == {payments.State.FUNDS_RETURNED}
     assert {refunds.State.SUCCEEDED, refunds.State.FAILED} == refunds.TERMINAL
+    assert set(approvals.State) - {approvals.State.PENDING} == approvals.TERMINAL
 
 
 def test_a_final_payment_is_left_only_by_money() -> None:
@@ -56,9 +57,11 @@ def test_a_final_payment_is_left_only_by_money() -> None:
     assert payments.NOTICES.keys() == payments.FINAL, "the world is told of every end"
 
 
-@pytest.mark.parametrize(("table", "states"), [("payments", payments.State), ("refunds", refunds.State)])
-def test_the_database_allows_these_states_alone(table: str, states: type[StrEnum]) -> None:
-    body = MIGRATION.read_text().partition(f"CREATE TABLE {table} (")[2]
+@pytest.mark.parametrize("table", TABLES)
+def test_the_database_allows_these_states_alone(table: str) -> None:
+    states: type[StrEnum] = TABLES[table].State
+    written = "".join(path.read_text() for path in sorted(MIGRATIONS.glob("0*.py")))
+    body = written.partition(f"CREATE TABLE {table} (")[2]
     check = re.search(r"\bstate\s+text NOT NULL CHECK \(state IN\s*\((.*?)\)\)", body, re.DOTALL)
     assert check is not None
     assert set(re.findall(r"'(\w+)'", check[1])) == {state.value for state in states}
@@ -66,6 +69,7 @@ def test_the_database_allows_these_states_alone(table: str, states: type[StrEnum
 
 def test_the_wire_has_every_state() -> None:
     assert {f"STATE_{state}" for state in payments.State} | {"STATE_UNSPECIFIED"} == set(payments_pb2.Payment.State.keys())
+    assert {f"STATE_{state}" for state in approvals.State} | {"STATE_UNSPECIFIED"} == set(approvals_pb2.Approval.State.keys())
     shown = set(channels_pb2.ChannelHealth.State.keys())
     assert {f"STATE_{state}" for state in Health} | {"STATE_UNSPECIFIED", "STATE_MAINTENANCE"} == shown
 

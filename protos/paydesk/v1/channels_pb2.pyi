@@ -51,7 +51,7 @@ class ListChannelsResponse(_message.Message):
     def __init__(self, channels: _Optional[_Iterable[_Union[Channel, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ChannelHealth(_message.Message):
-    __slots__ = ("channel_id", "state", "score", "success_rate", "latency_ms_p95", "unknown_share", "callback_share", "admit_share", "reason", "update_time", "forced_until_time", "changes", "windows")
+    __slots__ = ("channel_id", "state", "score", "success_rate", "latency_ms_p95", "unknown_share", "callback_share", "admit_share", "reason", "update_time", "forced_until_time", "changes", "windows", "proposal")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[ChannelHealth.State]
@@ -94,6 +94,7 @@ class ChannelHealth(_message.Message):
     FORCED_UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    PROPOSAL_FIELD_NUMBER: _ClassVar[int]
     channel_id: str
     state: ChannelHealth.State
     score: float
@@ -107,7 +108,8 @@ class ChannelHealth(_message.Message):
     forced_until_time: _timestamp_pb2.Timestamp
     changes: _containers.RepeatedCompositeFieldContainer[ChannelHealth.Change]
     windows: _containers.RepeatedCompositeFieldContainer[MaintenanceWindow]
-    def __init__(self, channel_id: _Optional[str] = ..., state: _Optional[_Union[ChannelHealth.State, str]] = ..., score: _Optional[float] = ..., success_rate: _Optional[float] = ..., latency_ms_p95: _Optional[float] = ..., unknown_share: _Optional[float] = ..., callback_share: _Optional[float] = ..., admit_share: _Optional[float] = ..., reason: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., forced_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[ChannelHealth.Change, _Mapping]]] = ..., windows: _Optional[_Iterable[_Union[MaintenanceWindow, _Mapping]]] = ...) -> None: ...
+    proposal: _common_pb2.Proposal
+    def __init__(self, channel_id: _Optional[str] = ..., state: _Optional[_Union[ChannelHealth.State, str]] = ..., score: _Optional[float] = ..., success_rate: _Optional[float] = ..., latency_ms_p95: _Optional[float] = ..., unknown_share: _Optional[float] = ..., callback_share: _Optional[float] = ..., admit_share: _Optional[float] = ..., reason: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., forced_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[ChannelHealth.Change, _Mapping]]] = ..., windows: _Optional[_Iterable[_Union[MaintenanceWindow, _Mapping]]] = ..., proposal: _Optional[_Union[_common_pb2.Proposal, _Mapping]] = ...) -> None: ...
 
 class GetChannelHealthRequest(_message.Message):
     __slots__ = ("channel_id",)

@@ -83,7 +83,8 @@ class ChannelsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ForceChannelState(self, request, context):
-        """Holds a channel open or closed whatever its score, until a moment, for a reason.
+        """Holds a channel open or closed whatever its score, until a moment, for a reason. Taking it out of service, and ending
+        either, is done at once; FORCED_CLOSED ignores the channel's health, and waits for somebody else's approval.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,271 @@
+"""Proposals on real PostgreSQL: what was shown is what is performed, once, by others than who proposed it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+import sqlalchemy
+from sqlalchemy import Connection, text
+
+from domain.approvals import Decider, Decision, State
+from domain.refusals import Kind, Refusal, Refused
+from protos.paydesk.v1 import approvals_pb2, approvals_pb2_grpc, channels_pb2, channels_pb2_grpc
+from storage import acts, approval_policies, approvals, audit, desk
+from storage.acts import Act, Ask
+from storage.database import transact
+from tests.harness import desk_document
+from tests.integration.office import opened_office
+
+NOW_MS = 1_800_000_000_000
+RENAME = "tests.rename_tenant"
+
+
+def _show(connection: Connection, ask: Ask) -> dict[str, Any]:
+    return {"now": _name(connection), **ask.arguments}
+
+
+def _perform(connection: Connection, ask: Ask) -> str:
+    connection.execute(text("UPDATE tenants SET display_name = :name WHERE tenant_id = 'pnc'"), ask.arguments)
+    if ask.arguments["name"] == "refuse me":
+        raise Refused(Refusal(Kind.FORBIDDEN_BY_STATE, "NAME_TAKEN", "another tenant has this name"))
+    audit.append(connection, [audit.Entry(ask.tenant_id, ask.approver, "rename", "tenant", "pnc", reason=ask.reason)])
+    return "pnc"
+
+
+def _name(connection: Connection) -> str:
+    return str(connection.exec_driver_sql("SELECT display_name FROM tenants WHERE tenant_id = 'pnc'").scalar_one())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rename_is_an_act() -> Iterator[None]:
+    acts.register(Act(RENAME, "tenant", _show, _perform, lambda shown: int(shown.get("amount_minor", 0))))
+    yield
+    del acts._ACTS[RENAME]
+
+
+@pytest.fixture
+def engine(emptied_database_url: str) -> Iterator[sqlalchemy.Engine]:
+    engine = sqlalchemy.create_engine(emptied_database_url)
+    with engine.begin() as connection:
+        desk.install(connection, desk_document(["one"]))
+    yield engine
+    engine.dispose()
+
+
+def propose(engine: sqlalchemy.Engine, name: str = "新名", *, request_id: str = "r1", **more: Any) -> approvals.Proposed:
+    ask = Ask("pnc", "li", {"name": name, **more}, "改名", request_id)
+    return transact(engine, lambda connection: approvals.propose(connection, RENAME, ask, now_ms=NOW_MS))
+
+
+def decide(
+    engine: sqlalchemy.Engine, approval_id: str, principal: str = "wang", decision: Decision = Decision.APPROVE, *,
+    now_ms: int = NOW_MS, person: str = "",
+) -> approvals.Decided:  # fmt: skip
+    who = Decider(principal, frozenset({"FINANCE_CHECKER"}), person)
+    return transact(engine, lambda connection: approvals.decide(
+        connection, tenant_id="pnc", approval_id=approval_id, decision=decision, comment="看过", who=who, now_ms=now_ms))  # fmt: skip
+
+
+def state(decided: approvals.Decided) -> State | str:
+    if decided.refusal is not None:
+        return decided.refusal.reason
+    assert decided.approval is not None
+    return decided.approval.state
+
+
+def name(engine: sqlalchemy.Engine) -> str:
+    with engine.begin() as connection:
+        return _name(connection)
+
+
+def operations(engine: sqlalchemy.Engine) -> list[tuple[str, str]]:
+    with engine.begin() as connection:
+        found = audit.search(connection, tenant_id="pnc", wanted=audit.Wanted(), limit=50)
+    return [(item.record.principal, item.record.operation) for item in reversed(found)]
+
+
+def set_policy(engine: sqlalchemy.Engine, **document: Any) -> None:
+    with engine.begin() as connection:
+        approval_policies.install(connection, tenant_id="pnc", document=document)
+
+
+def test_an_act_is_done_in_the_transaction_of_its_approval_and_all_of_it_is_audited(engine: sqlalchemy.Engine) -> None:
+    proposed = propose(engine)
+    assert not proposed.performed and name(engine) == "pnc"
+    decided = decide(engine, proposed.approval_id)
+    assert state(decided) is State.PERFORMED and name(engine) == "新名"
+    assert operations(engine) == [("li", "Approvals.Propose"), ("wang", "rename"), ("wang", "Approvals.Decide")]
+    assert state(decide(engine, proposed.approval_id)) is State.PERFORMED  # the same word again
+    assert len(operations(engine)) == 3
+    assert propose(engine) == (proposed.approval_id, True, "pnc", True)
+
+
+def test_a_repeat_changes_nothing_and_other_content_is_refused(engine: sqlalchemy.Engine) -> None:
+    first = propose(engine)
+    with ThreadPoolExecutor(8) as callers:
+        answers = set(callers.map(lambda _: propose(engine).approval_id, range(16)))
+    assert answers == {first.approval_id} and len(operations(engine)) == 1
+    with pytest.raises(Refused) as caught:
+        propose(engine, "别名")
+    assert caught.value.refusal.kind is Kind.REUSED
+    with ThreadPoolExecutor(8) as callers:
+        assert len(set(callers.map(lambda _: propose(engine, request_id="r2").approval_id, range(16)))) == 1
+
+
+def test_a_change_of_what_was_shown_voids_it(engine: sqlalchemy.Engine) -> None:
+    proposed = propose(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE tenants SET display_name = 'somebody was quicker' WHERE tenant_id = 'pnc'")
+    decided = decide(engine, proposed.approval_id)
+    assert state(decided) is State.VOID and decided.approval is not None
+    assert decided.approval.outcome == "no longer as it was shown: now"
+    assert name(engine) == "somebody was quicker"
+    assert state(decide(engine, proposed.approval_id, "zhao")) == "APPROVAL_NOT_PENDING"
+    assert state(decide(engine, proposed.approval_id)) is State.VOID
+
+
+def test_an_act_that_can_no_longer_be_done_leaves_no_trace_but_its_reason(engine: sqlalchemy.Engine) -> None:
+    decided = decide(engine, propose(engine, "refuse me").approval_id)
+    assert state(decided) is State.VOID and name(engine) == "pnc"
+    assert decided.approval is not None and decided.approval.outcome.startswith("NAME_TAKEN")
+
+
+def test_tiers_ask_for_different_people(engine: sqlalchemy.Engine) -> None:
+    set_policy(engine, acts={RENAME: [{"up_to_minor": 100, "approvers": 1}, {"approvers": 2}]})
+    proposed = propose(engine, amount_minor=101)
+    assert state(decide(engine, proposed.approval_id, "li")) == "MAKER_CHECKER"
+    assert state(decide(engine, proposed.approval_id, "wang", person="p1")) is State.PENDING
+    assert state(decide(engine, proposed.approval_id, "wang", person="p1")) is State.PENDING  # says the same again
+    assert state(decide(engine, proposed.approval_id, "wang-night", person="p1")) == "DECIDED_ALREADY"
+    assert state(decide(engine, proposed.approval_id, "wang", Decision.REJECT)) == "DECIDED_ALREADY"
+    assert name(engine) == "pnc"
+    assert state(decide(engine, proposed.approval_id, "zhao")) is State.PERFORMED
+    assert state(decide(engine, propose(engine, "小", request_id="r2", amount_minor=100).approval_id)) is State.PERFORMED
+
+
+def test_one_of_many_who_decide_at_once_performs(engine: sqlalchemy.Engine) -> None:
+    set_policy(engine, approvers=2)
+    proposed = propose(engine)
+    with ThreadPoolExecutor(8) as deciders:
+        told = [state(one) for one in deciders.map(lambda n: decide(engine, proposed.approval_id, f"w{n}"), range(8))]
+    assert sorted(map(str, told)) == ["APPROVAL_NOT_PENDING"] * 6 + ["PENDING", "PERFORMED"]
+    assert operations(engine).count(("w0", "rename")) <= 1 and sum(op == "rename" for _, op in operations(engine)) == 1
+
+
+def test_nobody_is_asked_where_the_policy_says_so(engine: sqlalchemy.Engine) -> None:
+    set_policy(engine, acts={RENAME: 0})
+    assert propose(engine) == ("", True, "pnc", False)
+    assert propose(engine) == ("", True, "pnc", True)
+    assert name(engine) == "新名" and operations(engine) == [("li", "Approvals.Propose"), ("", "rename")]
+    with pytest.raises(Refused):
+        propose(engine, "refuse me", request_id="r2")
+    assert name(engine) == "新名" and len(operations(engine)) == 2
+
+
+def test_a_rejected_an_expired_and_a_cancelled_proposal_stay_so(engine: sqlalchemy.Engine) -> None:
+    rejected, late, swept, taken = (propose(engine, request_id=f"r{n}").approval_id for n in range(4))
+    assert state(decide(engine, rejected, decision=Decision.REJECT)) is State.REJECTED
+    after_ms = NOW_MS + 6 * 86_400_000
+    with pytest.raises(Refused) as caught, engine.begin() as connection:
+        approvals.cancel(connection, tenant_id="pnc", approval_id=taken, principal="wang", now_ms=NOW_MS)
+    assert caught.value.refusal.reason == "NOT_THE_PROPOSER"
+    with engine.begin() as connection:
+        approvals.cancel(connection, tenant_id="pnc", approval_id=taken, principal="li", now_ms=NOW_MS)
+    assert state(decide(engine, late, now_ms=after_ms)) == "APPROVAL_NOT_PENDING"
+    with engine.begin() as connection:
+        assert approvals.expire(connection, now_ms=NOW_MS) == 0
+        assert approvals.expire(connection, now_ms=after_ms) == 1
+        found = approvals.search(connection, tenant_id="pnc", wanted=approvals.Wanted(), after=None, limit=10)
+    ends = {row.approval_id: row.state for row in found}
+    assert ends == {rejected: State.REJECTED, late: State.EXPIRED, swept: State.EXPIRED, taken: State.CANCELLED}
+    for approval_id in ends:
+        assert state(decide(engine, approval_id, "zhao")) == "APPROVAL_NOT_PENDING"
+    assert name(engine) == "pnc"
+
+
+def test_of_another_tenant_there_is_nothing(engine: sqlalchemy.Engine) -> None:
+    proposed = propose(engine)
+    who = Decider("wang", frozenset({"FINANCE_CHECKER"}))
+    with engine.begin() as connection:
+        decided = approvals.decide(connection, tenant_id="life", approval_id=proposed.approval_id, comment="x",
+                                   decision=Decision.APPROVE, who=who, now_ms=NOW_MS)  # fmt: skip
+        assert state(decided) == "APPROVAL_NOT_FOUND"
+        assert approvals.get(connection, tenant_id="life", approval_id=proposed.approval_id) is None
+
+
+# --- through gRPC -----------------------------------------------------------------------------------------------------
+
+
+def force(state: Any, request_id: str) -> channels_pb2.ForceChannelStateRequest:
+    wish = channels_pb2.ForceChannelStateRequest(request_id=request_id, channel_id="one", state=state, reason="他们说好了")
+    wish.ttl.seconds = 60
+    return wish
+
+
+async def test_a_channel_is_forced_closed_by_two_people(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        maker = await office.stub(channels_pb2_grpc.ChannelsStub, "CHANNEL_ADMIN", principal="li")
+        wish = force(channels_pb2.ChannelHealth.STATE_FORCED_CLOSED, "f1")
+        proposal = (await maker.ForceChannelState(wish)).proposal
+        assert proposal.approval_id and not proposal.performed
+        self_made = await office.stub(approvals_pb2_grpc.ApprovalsStub, "CHANNEL_ADMIN", principal="li")
+        checker = await office.stub(approvals_pb2_grpc.ApprovalsStub, "CHANNEL_ADMIN", principal="wang")
+        whole = await checker.GetApproval(approvals_pb2.GetApprovalRequest(approval_id=proposal.approval_id))
+        assert '"state":"FORCED_CLOSED"' in whole.shown_json and len(whole.shown_hash) == 32
+        wish = approvals_pb2.DecideApprovalsRequest(
+            request_id="d1", approval_ids=[proposal.approval_id, "apr_nowhere"], decision=1, comment="看过"
+        )
+        assert "MAKER_CHECKER" in str((await self_made.DecideApprovals(wish)).results[0].refusal.details[0].value)
+        wish.request_id = "d2"
+        told = await checker.DecideApprovals(wish)
+        assert [one.WhichOneof("result") for one in told.results] == ["approval", "refusal"]
+        assert told.results[0].approval.state == approvals_pb2.Approval.STATE_PERFORMED
+        assert await checker.DecideApprovals(wish) == told
+        wish.comment = "anders"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await checker.DecideApprovals(wish)
+        assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
+        forced = (await office.database.run(desk.load)).forced["one"]
+        assert (forced.state, forced.reason) == ("FORCED_CLOSED", "他们说好了")
+
+
+async def test_proposals_come_in_pages_those_that_wait_first(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        maker = await office.stub(channels_pb2_grpc.ChannelsStub, "CHANNEL_ADMIN", principal="li")
+        closed = channels_pb2.ChannelHealth.STATE_FORCED_CLOSED
+        made = [(await maker.ForceChannelState(force(closed, f"f{n}"))).proposal.approval_id for n in range(5)]
+        service = await office.stub(approvals_pb2_grpc.ApprovalsStub, "CHANNEL_ADMIN", principal="li")
+        cancel = approvals_pb2.CancelApprovalRequest(request_id="c", approval_id=made[4])
+        assert (await service.CancelApproval(cancel)).state == approvals_pb2.Approval.STATE_CANCELLED
+        assert (await service.CancelApproval(cancel)).state == approvals_pb2.Approval.STATE_CANCELLED
+        seen, token = [], ""
+        while True:
+            page = await service.ListApprovals(approvals_pb2.ListApprovalsRequest(page_size=2, page_token=token))
+            seen += [row.approval_id for row in page.approvals]
+            token = page.next_page_token
+            if not token:
+                break
+        assert seen == [*sorted(made[:4], reverse=True), made[4]]
+
+
+async def test_a_policy_changes_by_two_people_even_where_nobody_is_asked(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        await office.database.run(approval_policies.install, tenant_id="pnc", document={"approvers": 0})
+        admin = await office.stub(approvals_pb2_grpc.ApprovalsStub, "TENANT_ADMIN", principal="li")
+        wish = approvals_pb2.SetApprovalPolicyRequest(request_id="p1", reason="新规定")
+        wish.policy.approvers = 2
+        wish.policy.acts.add(kind="no.such_act").tiers.add(approvers=1)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await admin.SetApprovalPolicy(wish)
+        assert "acts.no.such_act" in str(caught.value.details())
+        wish.policy.acts[0].kind = "channels.force_state"
+        proposal = (await admin.SetApprovalPolicy(wish)).proposal
+        assert not proposal.performed
+        other = await office.stub(approvals_pb2_grpc.ApprovalsStub, "TENANT_ADMIN", principal="wang")
+        await other.DecideApprovals(approvals_pb2.DecideApprovalsRequest(
+            request_id="d", approval_ids=[proposal.approval_id], decision=1, comment="好"))  # fmt: skip
+        policy = await admin.GetApprovalPolicy(approvals_pb2.GetApprovalPolicyRequest())
+        assert (policy.version, policy.approvers, policy.acts[0].kind) == (2, 2, "channels.force_state")
+        assert "channels.force_state" in policy.known_kinds
