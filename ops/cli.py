@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops import audit_commands, channel_commands
+from ops import audit_commands, channel_commands, simulator_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(db_app, name="db")
 app.add_typer(audit_commands.app, name="audit")
 app.add_typer(channel_commands.app, name="channel")
+app.add_typer(simulator_commands.app, name="simulator")
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

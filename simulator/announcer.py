@@ -1,20 +1,22 @@
-"""Decides which callbacks a channel sends, when, how often and how forged; `simulator.callbacks` posts them."""
+"""Decides which callbacks a channel sends, when, how often and how forged.
 
-from collections.abc import Callable, Mapping
+How they are written is the voice's, and `simulator.callbacks` posts them.
+"""
+
+from collections.abc import Callable, Collection
 from typing import Any
 
 from simulator.book import ChannelBook, Tag
 from simulator.callbacks import CallbackSender, Post
 from simulator.clock import VirtualClock
-from simulator.codec import encode
+from simulator.codec import Flaw
 from simulator.draws import Draws
 from simulator.faults import Kind
 from simulator.profiles import Profile
 from simulator.records import Attempt, Refund
+from simulator.voice import Letter, Telling, Voice
 from simulator.words import Word
 
-# When an unacknowledged callback is repeated, in seconds after the post before it: WeChat Pay's own schedule.
-SCHEDULE_S = (15, 15, 30, 180, 600, 1_200, 1_800, 1_800, 1_800, 3_600, 10_800, 10_800, 10_800, 21_600, 21_600)
 # A late callback comes when every poll has long given the answer.
 LATE_MS = 60_000
 # The second copy of a duplicate comes together with the first, the third a second later.
@@ -23,7 +25,15 @@ DUPLICATE_AFTER_MS = (0, 1_000)
 REORDER_MS = 10_000
 OVERTAKEN_AFTER_MS = 50
 INTRUDER_NO = "intruder-merchant"
-INTRUDER_SECRET = "intruder-secret"  # noqa: S105 - the forger's own key, valid for nobody
+# A signature of this age is a replay.
+STALE_MS = 3_600_000
+
+_FLAWS = {
+    Kind.CALLBACK_NO_SIGNATURE: Flaw.NO_SIGNATURE,
+    Kind.CALLBACK_PROBE_SIGNATURE: Flaw.PROBE_SIGNATURE,
+    Kind.CALLBACK_STALE: Flaw.STALE_TIME,
+    Kind.CALLBACK_OTHER_CERTIFICATE: Flaw.OTHER_CERTIFICATE,
+}
 
 Strikes = Callable[[Kind, Attempt, str], bool]
 
@@ -33,7 +43,8 @@ class Announcer:
 
     def __init__(
         self, *, profile: Callable[[], Profile], book: ChannelBook, draws: Draws, clock: VirtualClock,
-        sender: CallbackSender, secrets: Mapping[str, str], strikes: Strikes, record: Callable[[Any], None],
+        sender: CallbackSender, voice: Voice, merchants: Collection[str], strikes: Strikes,
+        record: Callable[[Any], None],
     ) -> None:  # fmt: skip
         """`strikes` tells whether a fault hits an attempt; `record` applies an event."""
         self._profile = profile
@@ -41,15 +52,17 @@ class Announcer:
         self._draws = draws
         self._clock = clock
         self._sender = sender
-        self._secrets = secrets
+        self._voice = voice
+        self._merchants = merchants
         self._strikes = strikes
         self._record = record
         self._held: Post | None = None
 
-    def tells(self, attempt: Attempt) -> bool:
-        """Tell whether a result of this attempt is announced by a callback at all."""
+    def tells(self, attempt: Attempt, refund: Refund | None = None) -> bool:
+        """Tell whether a result of this attempt, or of a refund of it, is announced by a callback at all."""
         profile = self._profile()
-        wanted = bool(attempt.notify_url) and (profile.asynchronous or profile.callback_on_sync)
+        asked = profile.asynchronous or profile.callback_on_sync
+        wanted = bool(attempt.notify_url) and self._voice.tells(refund.word if refund else attempt.word, asked=asked)
         return wanted and not self._strikes(Kind.CALLBACK_LOST, attempt, "")
 
     def announce(self, attempt: Attempt, refund: Refund | None = None) -> None:
@@ -58,7 +71,7 @@ class Announcer:
         self._record((Tag.OWED.value, attempt.number, refund.number if refund else ""))
         if self._strikes(Kind.CALLBACK_DUPLICATE, attempt, mark):
             for after_ms in DUPLICATE_AFTER_MS:
-                copy = self._post(attempt, self._body(attempt, refund), nonce=f"copy{after_ms}", told=self._count)
+                copy = self._post(attempt, self._telling(attempt, refund), nonce=f"copy{after_ms}", told=self._count)
                 self._clock.at(self._clock.now_ms() + after_ms, self._submit_once, copy)
         if self._strikes(Kind.CALLBACK_LATE, attempt, mark):
             self._clock.at(self._clock.now_ms() + LATE_MS, self._send, attempt, refund, 0, False)
@@ -74,24 +87,20 @@ class Announcer:
         """Send what a forger would send about a new attempt: always PAID, never repeated; the true one still comes."""
         if not attempt.notify_url:
             return
-        body = self._body(attempt, None) | {"word": Word.PAID, "success_time_ms": self._clock.now_ms()}
+        lie = self._telling(attempt, None)._replace(word=Word.PAID, success_time_ms=self._clock.now_ms())
         if self._strikes(Kind.FORGED_SIGNATURE, attempt, ""):
-            forged = body | {"notify_id": self._notify_id(attempt, None, "forged-signature")}
-            self._submit_once(self._post(attempt, forged, nonce="sign", told=_ignore, bad_signature=True))
+            forged = lie._replace(notify_id=self._notify_id(attempt, None, "forged-signature"))
+            self._submit_once(self._post(attempt, forged, nonce="sign", told=_ignore, flaw=Flaw.BAD_SIGNATURE))
         if self._strikes(Kind.FORGED_AMOUNT, attempt, ""):
             amount_minor = 1 if attempt.amount_minor != 1 else 2
-            forged = body | {
-                "notify_id": self._notify_id(attempt, None, "forged-amount"),
-                "amount_minor": amount_minor,
-            }
+            notify_id = self._notify_id(attempt, None, "forged-amount")
+            forged = lie._replace(notify_id=notify_id, amount_minor=amount_minor)
             self._submit_once(self._post(attempt, forged, nonce="amount", told=_ignore))
         if self._strikes(Kind.FORGED_MERCHANT, attempt, ""):
-            other_no = min((no for no in self._secrets if no != attempt.merchant_no), default=INTRUDER_NO)
-            forged = body | {
-                "notify_id": self._notify_id(attempt, None, "forged-merchant"),
-                "merchant_no": other_no,
-            }
-            self._submit_once(self._post(attempt, forged, nonce="merchant", told=_ignore, merchant_no=other_no))
+            other_no = min((no for no in self._merchants if no != attempt.merchant_no), default=INTRUDER_NO)
+            notify_id = self._notify_id(attempt, None, "forged-merchant")
+            forged = lie._replace(notify_id=notify_id, merchant_no=other_no)
+            self._submit_once(self._post(attempt, forged, nonce="merchant", told=_ignore))
 
     def _send(self, attempt: Attempt, refund: Refund | None, tries: int, held: bool) -> None:
         sent_ms = self._clock.now_ms()
@@ -99,7 +108,11 @@ class Announcer:
         def told(acknowledged: bool) -> None:
             self._hear(attempt, refund, tries, sent_ms, acknowledged)
 
-        post = self._post(attempt, self._body(attempt, refund), nonce=str(tries), told=told)
+        # Only the first send is flawed: a real channel that made a mistake sends better ones later.
+        mark = refund.txn_no if refund else ""
+        flaws = (flaw for kind, flaw in _FLAWS.items() if tries == 0 and self._strikes(kind, attempt, mark))
+        telling = self._telling(attempt, refund)
+        post = self._post(attempt, telling, nonce=str(tries), told=told, flaw=next(flaws, Flaw.NONE))
         if held and self._held is None:
             self._held = post
             self._clock.at(sent_ms + REORDER_MS, self._release, post)
@@ -119,12 +132,12 @@ class Announcer:
     def _hear(self, attempt: Attempt, refund: Refund | None, tries: int, sent_ms: int, acknowledged: bool) -> None:
         refund_no = refund.number if refund else ""
         self._count(acknowledged)
-        if acknowledged or tries >= len(SCHEDULE_S):
+        if acknowledged or tries >= len(self._voice.schedule_s):
             if (attempt.number, refund_no) in self._book.owed:
                 # Written with whatever is written next: should it be lost, the hub gets the callback once more.
                 self._record((Tag.TOLD.value, attempt.number, refund_no))
             return
-        again_ms = sent_ms + round(SCHEDULE_S[tries] * 1_000 * self._profile().callback_schedule_factor)
+        again_ms = sent_ms + round(self._voice.schedule_s[tries] * 1_000 * self._profile().callback_schedule_factor)
         self._clock.at(again_ms, self._send, attempt, refund, tries + 1, False)
 
     def _submit(self, post: Post) -> None:
@@ -137,33 +150,27 @@ class Announcer:
         self._sender.submit(post)
 
     def _post(
-        self, attempt: Attempt, body: dict[str, Any], *, nonce: str, told: Callable[[bool], None],
-        bad_signature: bool = False, merchant_no: str = "",
-    ) -> Post:  # fmt: skip
-        signer = merchant_no or attempt.merchant_no
-        return Post(
-            url=attempt.notify_url,
-            merchant_no=signer,
-            secret=self._secrets.get(signer, INTRUDER_SECRET),
-            nonce=self._draws.name(body["notify_id"], nonce),
-            body=encode(body),
-            told=told,
-            bad_signature=bad_signature,
-        )
+        self, attempt: Attempt, telling: Telling, *, nonce: str, told: Callable[[bool], None], flaw: Flaw = Flaw.NONE
+    ) -> Post:
+        name = self._draws.name(telling.notify_id, nonce)
 
-    def _body(self, attempt: Attempt, refund: Refund | None) -> dict[str, Any]:
-        body = {
-            "notify_id": self._notify_id(attempt, refund, "notify"),
-            "channel_id": self._book.channel_id,
-            "merchant_no": attempt.merchant_no,
-            "attempt_no": attempt.number,
-            "channel_txn_no": refund.txn_no if refund else attempt.txn_no,
-            "word": refund.word if refund else attempt.word,
-            "amount_minor": refund.amount_minor if refund else attempt.amount_minor,
-            "currency": attempt.currency,
-            "success_time_ms": refund.settled_ms if refund else attempt.paid_ms,
-        }
-        return body | {"refund_no": refund.number} if refund else body
+        async def write(real_ms: int) -> Letter:
+            signed_ms = real_ms - STALE_MS if flaw is Flaw.STALE_TIME else real_ms
+            # With the time in it, a nonce is never used twice, not even by a repeat after a restart.
+            return await self._voice.write(telling, nonce=f"{name}{real_ms:x}", real_ms=signed_ms, flaw=flaw)
+
+        return Post(attempt.notify_url, write, self._voice.hears, told)
+
+    def _telling(self, attempt: Attempt, refund: Refund | None) -> Telling:
+        return Telling(
+            self._notify_id(attempt, refund, "notify"),
+            self._book.channel_id,
+            attempt.merchant_no,
+            refund or attempt,
+            refund.word if refund else attempt.word,
+            refund.amount_minor if refund else attempt.amount_minor,
+            refund.settled_ms if refund else attempt.paid_ms,
+        )
 
     def _notify_id(self, attempt: Attempt, refund: Refund | None, purpose: str) -> str:
         # The word is part of it: a failure that becomes a success is another notice, not a repeat.

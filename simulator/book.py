@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from simulator.records import Attempt, Entry, Refund
+from simulator.records import NO_MEMO, Attempt, Entry, Memo, Refund
 from simulator.words import Reason, Word
 
 # A sandbox that ran for weeks answers BUSY rather than eat the machine (about 1 kB an attempt).
@@ -28,6 +28,7 @@ class Tag(StrEnum):
     TOLD = "k"  # a callback was acknowledged, or given up
     FLIPPED = "l"
     TRIED = "t"  # a charge request that made no attempt
+    LEFT = "b"  # the payer will do nothing more by himself
 
 
 class Accepted(NamedTuple):
@@ -50,6 +51,7 @@ class Accepted(NamedTuple):
     fate_reason: str
     act_at_ms: int
     expire_ms: int
+    memo: Memo = NO_MEMO
 
 
 class Counts:
@@ -86,6 +88,7 @@ class ChannelBook:
         self.channel_id = channel_id
         self.attempts: dict[str, Attempt] = {}
         self.refunds: dict[str, Refund] = {}
+        self.by_txn: dict[str, Attempt] = {}
         self.tries: dict[str, int] = {}
         self.entries: list[Entry] = []
         self.counts = Counts()
@@ -104,6 +107,7 @@ class ChannelBook:
             Tag.TOLD.value: self._apply_told,
             Tag.FLIPPED.value: self._apply_flipped,
             Tag.TRIED.value: self._apply_tried,
+            Tag.LEFT.value: self._apply_left,
         }
 
     @property
@@ -123,7 +127,7 @@ class ChannelBook:
     def _apply_accepted(
         self, number: str, merchant_no: str, order_no: str, amount_minor: int, currency: str, payer_ref: str,
         notify_url: str, tries: int, txn_no: str, word: str, reason: str, time_ms: int, fate: str, fate_reason: str,
-        act_at_ms: int, expire_ms: int,
+        act_at_ms: int, expire_ms: int, memo: Memo = NO_MEMO,
     ) -> None:  # fmt: skip
         attempt = Attempt(number, merchant_no)
         attempt.order_no = order_no
@@ -139,7 +143,10 @@ class ChannelBook:
         attempt.fate_reason = Reason(fate_reason)
         attempt.act_at_ms = act_at_ms
         attempt.expire_ms = expire_ms
+        attempt.made_ms = time_ms
+        attempt.memo = memo or NO_MEMO
         self.attempts[number] = attempt
+        self.by_txn[txn_no] = attempt
         self._apply_tried(order_key(merchant_no, order_no), tries)
         if word == Word.PAID:
             self._apply_paid(number, time_ms)
@@ -200,6 +207,9 @@ class ChannelBook:
     def _apply_tried(self, key: str, tries: int) -> None:
         if tries > self.tries.get(key, 0):
             self.tries[key] = tries
+
+    def _apply_left(self, number: str) -> None:
+        self.attempts[number].fate = ""
 
     def _move(self, entry: Entry) -> None:
         self.entries.append(entry)

@@ -2,34 +2,33 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import httpx
 
-from simulator.codec import sign
+from simulator.voice import REPLY_BYTES_MAX, Letter
 
 POSTS_MAX = 32
 QUEUE_MAX = 10_000
 # WeChat Pay asks for an answer within 5 seconds.
 POST_TIMEOUT_S = 5.0
-# "success" and some white space; whoever says more has not acknowledged.
-ACKNOWLEDGEMENT_BYTES_MAX = 64
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One HTTP request to make. `told` hears whether it was acknowledged; it is not called after `clear`."""
+    """One HTTP request to make. It is written, and signed, when it is sent.
+
+    `write` gets the real time, `hears` judges the answer's status and first bytes, and `told` hears whether it was
+    acknowledged; it is not called after `clear`.
+    """
 
     url: str
-    merchant_no: str
-    secret: str
-    nonce: str
-    body: bytes
+    write: Callable[[int], Awaitable[Letter]]
+    hears: Callable[[int, bytes], bool]
     told: Callable[[bool], None]
-    bad_signature: bool = False
 
 
 class CallbackSender:
@@ -104,30 +103,22 @@ class CallbackSender:
                 self._finish()
 
     async def _send(self, client: httpx.AsyncClient, post: Post) -> bool:
-        real_ms = self._real_time_ms()
-        # With the time in it, a nonce is never used twice, not even by a repeat after a restart.
-        timestamp, nonce = str(real_ms // 1_000), f"{post.nonce}{real_ms:x}"
-        signature = sign(post.secret, f"{timestamp}.{nonce}.".encode() + post.body)
-        headers = {
-            "content-type": "application/json",
-            "sandbox-timestamp": timestamp,
-            "sandbox-nonce": nonce,
-            "sandbox-signature": signature[::-1] if post.bad_signature else signature,
-            "sandbox-merchant": post.merchant_no,
-        }
+        headers, body = await post.write(self._real_time_ms())
         try:
-            async with asyncio.timeout(POST_TIMEOUT_S):
-                async with client.stream("POST", post.url, content=post.body, headers=headers) as response:
-                    return response.is_success and await _says_success(response)
+            async with (
+                asyncio.timeout(POST_TIMEOUT_S),
+                client.stream("POST", post.url, content=body, headers=headers) as response,
+            ):
+                return post.hears(response.status_code, await _first_bytes(response))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
             _log.info("callback to %s not delivered: %r", post.url, error)
             return False
 
 
-async def _says_success(response: httpx.Response) -> bool:
+async def _first_bytes(response: httpx.Response) -> bytes:
     text = b""
     async for chunk in response.aiter_bytes():
         text += chunk
-        if len(text) > ACKNOWLEDGEMENT_BYTES_MAX:
-            return False
-    return text.strip() == b"success"
+        if len(text) > REPLY_BYTES_MAX:
+            break
+    return text

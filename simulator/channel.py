@@ -5,7 +5,7 @@ that the weather lets through is executed, and its effect is an event in the led
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from simulator import triggers
@@ -16,8 +16,10 @@ from simulator.clock import VirtualClock
 from simulator.codec import (
     AnswerFields,
     ChargeRequest,
+    Flaw,
     Outgoing,
     RefundRequest,
+    Said,
     answer,
     read_charge,
     read_name,
@@ -30,7 +32,8 @@ from simulator.outbox import Outbox
 from simulator.profiles import PAYER_P99_FACTOR, Profile
 from simulator.records import Attempt, Entry, Refund
 from simulator.triggers import Trigger, Whim
-from simulator.words import Operation, Reason, Word
+from simulator.voice import Voice
+from simulator.words import PURPLE, Operation, Reason, Word
 
 BROWN_OUT_FACTOR = 10
 # A channel without latency has nothing to multiply, so a brown-out starts from an ordinary one.
@@ -46,6 +49,13 @@ ERROR_HEARD_SHARE = 0.5
 # Numbers that were asked for but never accepted; the oldest is forgotten first.
 STRANGERS_MAX = 100_000
 
+_FLAWS = {
+    Kind.ANSWER_BAD_SIGNATURE: Flaw.BAD_SIGNATURE,
+    Kind.ANSWER_NO_SIGNATURE: Flaw.NO_SIGNATURE,
+    Kind.ANSWER_PROBE_SIGNATURE: Flaw.PROBE_SIGNATURE,
+    Kind.ANSWER_STALE: Flaw.STALE_TIME,
+    Kind.ANSWER_OTHER_CERTIFICATE: Flaw.OTHER_CERTIFICATE,
+}
 _DECLINES = (Reason.NO_FUNDS, Reason.NO_FUNDS, Reason.PAYER_LIMIT, Reason.CARD_EXPIRED, Reason.RISK_REFUSED)
 
 
@@ -54,15 +64,20 @@ class Weather(NamedTuple):
 
     heard: bool = True
     answered: bool = True
-    transport: bool = False
+    transport: str = ""
     word: Word | None = None
     reason: Reason = Reason.NONE
     slow_factor: int = 1
-    extra_ms: int = 0
-    bad_signature: bool = False
+    drip_ms: int = 0
+    flaw: Flaw = Flaw.NONE
 
 
 CLEAR = Weather()
+_LOST = {
+    Kind.CONNECTION_REFUSED: Weather(heard=False, transport="REFUSED"),
+    Kind.BLACK_HOLE: Weather(heard=False, answered=False),
+    Kind.CONNECTION_RESET: Weather(transport="RESET"),
+}
 
 
 class Ask(NamedTuple):
@@ -81,7 +96,7 @@ class SandboxChannel:
 
     def __init__(
         self, *, profile: Profile, seed: int, clock: VirtualClock, real_time_ms: Callable[[], int], ledger: Ledger,
-        sender: CallbackSender, outbox: Outbox, secrets: Mapping[str, str], truth: list[Entry],
+        sender: CallbackSender, outbox: Outbox, voice: Voice, merchants: Collection[str], truth: list[Entry],
     ) -> None:  # fmt: skip
         self.profile = profile
         self.faults = FaultBook()
@@ -100,11 +115,12 @@ class SandboxChannel:
             draws=self._draws,
             clock=clock,
             sender=sender,
-            secrets=secrets,
+            voice=voice,
+            merchants=merchants,
             strikes=self._strikes_attempt,
             record=self._record,
         )
-        self._handlers: dict[Operation, Callable[[Any, str], list[Outgoing]]] = {
+        self._handlers: dict[Operation, Callable[[Any, str], Said]] = {
             Operation.CHARGE: self._charge,
             Operation.QUERY: self._query,
             Operation.CLOSE: self._close,
@@ -114,11 +130,18 @@ class SandboxChannel:
 
     def handle(self, operation: Operation, items: Iterable[Any], merchant_no: str) -> list[Outgoing]:
         """Execute requests of one merchant; return the answers that are ready now, the others come by the outbox."""
-        handler = self._handlers[operation]
         ready: list[Outgoing] = []
         for item in items:
-            ready += handler(item, merchant_no)
+            outgoing, after_ms, drip_ms = self.ask(operation, item, merchant_no)
+            if outgoing is not None and after_ms + drip_ms:
+                self._clock.at(self._clock.now_ms() + after_ms + drip_ms, self.outbox.put, outgoing)
+            elif outgoing is not None:
+                ready.append(outgoing)
         return ready
+
+    def ask(self, operation: Operation, item: Any, merchant_no: str) -> Said:
+        """Execute one request of a merchant, now; how and when the answer gets to whoever asked is the caller's."""
+        return self._handlers[operation](item, merchant_no)
 
     def resume(self) -> None:
         """Set the timers again, and send the callbacks again, that a restart has interrupted."""
@@ -133,13 +156,13 @@ class SandboxChannel:
 
     # Charges
 
-    def _charge(self, item: Any, merchant_no: str) -> list[Outgoing]:
+    def _charge(self, item: Any, merchant_no: str) -> Said:
         self.book.counts.charge_requests += 1
         request = read_charge(item)
         if request is None:
             return _malformed(item, "attempt_no", merchant_no)
         if self.book.is_full:
-            return [Outgoing(answer(request.attempt_no, Word.BUSY, reason=Reason.SANDBOX_FULL), merchant_no)]
+            return Said(Outgoing(answer(request.attempt_no, Word.BUSY, reason=Reason.SANDBOX_FULL), merchant_no))
         orders = order_key(merchant_no, request.order_no)
         tries = self.book.tries.get(orders, 0) + 1
         key = f"{orders}{SEPARATOR}{request.amount_minor}{SEPARATOR}{tries}"
@@ -166,11 +189,12 @@ class SandboxChannel:
         # The hub lives in real time and this clock may be ahead, so an expiry is taken over as the time that is left.
         left_ms = request.expire_time_ms - self._real_time_ms()
         expire_ms = now_ms + left_ms if request.expire_time_ms else 0
-        word, reason, act_at_ms = self._outcome(ask, plan, now_ms)
+        payer_acts = self.profile.asynchronous if not request.pays else request.pays == "LATER"
+        word, reason, act_at_ms = self._outcome(ask, plan, now_ms, payer_acts=payer_acts)
         early = False
         if expire_ms and left_ms <= 0:
             state, why, fate = Word.PAY_CLOSED, Reason.EXPIRED, ""
-        elif self.profile.asynchronous:
+        elif payer_acts:
             early = word is Word.PAID and self._strikes(Kind.CALLBACK_EARLY, ask)
             act_at_ms = now_ms if early else act_at_ms
             pays_in_time = word is not None and (not expire_ms or act_at_ms < expire_ms)
@@ -180,7 +204,7 @@ class SandboxChannel:
         event = Accepted(
             Tag.ACCEPTED.value, request.attempt_no, ask.merchant_no, request.order_no, request.amount_minor,
             request.currency, request.payer_ref, request.notify_url, tries, plan.txn_no, state, why, now_ms, fate,
-            reason, act_at_ms if fate else 0, expire_ms,
+            reason, act_at_ms if fate else 0, expire_ms, request.memo,
         )  # fmt: skip
         self._record(event)
         attempt = self.book.attempts[request.attempt_no]
@@ -202,10 +226,12 @@ class SandboxChannel:
         elif attempt.word in (Word.PAID, Word.PAY_FAILED) and (early or self._announcer.tells(attempt)):
             self._announcer.announce(attempt)
 
-    def _outcome(self, ask: Ask, plan: Plan, now_ms: int) -> tuple[Word | None, Reason, int]:
+    def _outcome(
+        self, ask: Ask, plan: Plan, now_ms: int, *, payer_acts: bool
+    ) -> tuple[Word | None, Reason, int]:
         """Decide whether the payer pays, fails, or (None) does nothing; and when, in virtual Unix milliseconds."""
         act_at_ms = now_ms
-        if self.profile.asynchronous:
+        if payer_acts:
             p50_ms = self.profile.payer_delay_ms_p50
             act_at_ms += log_normal_ms(p50_ms=p50_ms, p99_ms=p50_ms * PAYER_P99_FACTOR, draw=plan.payer)
         trigger = ask.trigger
@@ -217,7 +243,7 @@ class SandboxChannel:
             return Word.PAY_FAILED, Reason.NO_FUNDS, act_at_ms
         if plan.success < self.profile.success_rate:
             return Word.PAID, Reason.NONE, act_at_ms
-        if self.profile.asynchronous and plan.decline < 0.5:
+        if payer_acts and plan.decline < 0.5:
             return None, Reason.PAYER_ABANDONED, act_at_ms
         return Word.PAY_FAILED, _DECLINES[int(plan.decline * len(_DECLINES)) % len(_DECLINES)], act_at_ms
 
@@ -241,9 +267,20 @@ class SandboxChannel:
         if self._announcer.tells(attempt):
             self._announcer.announce(attempt)
 
+    def payer_acts(self, attempt: Attempt, *, pays: bool) -> None:
+        """Let a person act in the payer's place, on a payer's page: pay now, or leave it for good."""
+        self._state(attempt)  # an expired one closes by being looked at
+        if attempt.word is not Word.WAITING_PAYER:
+            return
+        self._record((Tag.LEFT.value, attempt.number))
+        if pays:
+            self._record((Tag.PAID.value, attempt.number, self._clock.now_ms()))
+            if self._announcer.tells(attempt):
+                self._announcer.announce(attempt)
+
     # Queries and closes
 
-    def _query(self, item: Any, merchant_no: str) -> list[Outgoing]:
+    def _query(self, item: Any, merchant_no: str) -> Said:
         self.book.counts.queries += 1
         number = read_name(item, "attempt_no")
         if number is None:
@@ -264,7 +301,7 @@ class SandboxChannel:
         self._record((Tag.FLIPPED.value, attempt.number))
         return self._state(attempt) | {"word": Word.PAY_FAILED, "reason": Reason.NO_FUNDS, "success_time_ms": 0}
 
-    def _close(self, item: Any, merchant_no: str) -> list[Outgoing]:
+    def _close(self, item: Any, merchant_no: str) -> Said:
         number = read_name(item, "attempt_no")
         if number is None:
             return _malformed(item, "attempt_no", merchant_no)
@@ -310,7 +347,7 @@ class SandboxChannel:
 
     # Refunds
 
-    def _refund(self, item: Any, merchant_no: str) -> list[Outgoing]:
+    def _refund(self, item: Any, merchant_no: str) -> Said:
         request = read_refund(item)
         if request is None:
             return _malformed(item, "refund_no", merchant_no)
@@ -366,10 +403,10 @@ class SandboxChannel:
     def _settle(self, refund: Refund) -> None:
         """Let the money of a refund go back now, or the refund fail."""
         self._record((Tag.REFUND_SETTLED.value, refund.number, self._clock.now_ms()))
-        if self._announcer.tells(refund.attempt):
+        if self._announcer.tells(refund.attempt, refund):
             self._announcer.announce(refund.attempt, refund)
 
-    def _query_refund(self, item: Any, merchant_no: str) -> list[Outgoing]:
+    def _query_refund(self, item: Any, merchant_no: str) -> Said:
         self.book.counts.queries += 1
         number, attempt_no = read_name(item, "refund_no"), read_name(item, "attempt_no")
         if number is None or attempt_no is None:
@@ -420,19 +457,18 @@ class SandboxChannel:
         """Tell what happens to a request on its way, the most final first."""
         if not self.faults and not isinstance(ask.trigger, Kind) and not self.profile.rate_limit_per_s:
             return CLEAR
-        if self._strikes(Kind.CONNECTION_REFUSED, ask):
-            return Weather(heard=False, transport=True)
-        if self._strikes(Kind.BLACK_HOLE, ask):
-            return Weather(heard=False, answered=False)
+        lost = next((weather for kind, weather in _LOST.items() if self._strikes(kind, ask)), None)
+        if lost is not None:
+            return lost
         refusal = self._refusal(ask)
         if ask.operation is Operation.CHARGE and not refusal.word:
             if self._strikes(Kind.TIMEOUT_NOT_TAKEN, ask):
                 return Weather(heard=False, answered=False)
             if self._strikes(Kind.TIMEOUT_TAKEN, ask):
                 return Weather(answered=False)
+        flaws = (flaw for kind, flaw in _FLAWS.items() if self._strikes(kind, ask))
         return refusal._replace(
-            extra_ms=SLOW_DRIP_MS if self._strikes(Kind.SLOW_DRIP, ask) else 0,
-            bad_signature=self._strikes(Kind.ANSWER_BAD_SIGNATURE, ask),
+            drip_ms=SLOW_DRIP_MS if self._strikes(Kind.SLOW_DRIP, ask) else 0, flaw=next(flaws, Flaw.NONE)
         )
 
     def _refusal(self, ask: Ask) -> Weather:
@@ -465,23 +501,21 @@ class SandboxChannel:
 
     def _reply(
         self, ask: Ask, weather: Weather, said: AnswerFields | None, *, latency: float | None = None, least_ms: int = 0
-    ) -> list[Outgoing]:
-        """Return the answer if it is ready now; otherwise let it come later, or never."""
+    ) -> Said:
+        """Say what goes back, and after how long."""
         if weather.transport:
-            return [Outgoing({"number": ask.number, "transport": "REFUSED"}, "")]
+            return Said(Outgoing({"number": ask.number, "transport": weather.transport}, ""))
         if not weather.answered:
-            return []
+            return Said(None)
         if weather.word is not None:
             said = answer(ask.number, weather.word, reason=weather.reason, merchant_no=ask.merchant_no)
         assert said is not None, "a request that was heard has an answer"
         if self.faults and said["word"] is Word.PAID and self._strikes(Kind.ANSWER_OTHER_AMOUNT, ask):
             said["amount_minor"] += 1
-        outgoing = Outgoing(said, ask.merchant_no, weather.bad_signature)
-        after_ms = max(self._latency_ms(ask, weather, latency), least_ms)
-        if not after_ms:
-            return [outgoing]
-        self._clock.at(self._clock.now_ms() + after_ms, self.outbox.put, outgoing)
-        return []
+        if self.faults and self._strikes(Kind.ANSWER_UNKNOWN_WORD, ask):
+            said["word"] = PURPLE
+        outgoing = Outgoing(said, ask.merchant_no, weather.flaw)
+        return Said(outgoing, max(self._latency_ms(ask, weather, latency), least_ms), weather.drip_ms)
 
     def _latency_ms(self, ask: Ask, weather: Weather, latency: float | None) -> int:
         profile = self.profile
@@ -491,7 +525,7 @@ class SandboxChannel:
             after_ms = log_normal_ms(p50_ms=profile.latency_ms_p50, p99_ms=profile.latency_ms_p99, draw=draw)
         if weather.slow_factor > 1:
             after_ms = max(after_ms, BROWN_OUT_FLOOR_MS) * weather.slow_factor
-        return after_ms + weather.extra_ms
+        return after_ms
 
     # Chance and record
 
@@ -524,6 +558,6 @@ class SandboxChannel:
         self._ledger.add(self.book.channel_id, event)
 
 
-def _malformed(item: Any, field: str, merchant_no: str) -> list[Outgoing]:
+def _malformed(item: Any, field: str, merchant_no: str) -> Said:
     number = read_name(item, field) or ""
-    return [Outgoing(answer(number, Word.REFUSED, reason=Reason.MALFORMED, merchant_no=merchant_no), merchant_no)]
+    return Said(Outgoing(answer(number, Word.REFUSED, reason=Reason.MALFORMED, merchant_no=merchant_no), merchant_no))

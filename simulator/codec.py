@@ -3,8 +3,10 @@
 import hmac
 import json
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Any, NamedTuple
 
+from simulator.records import NO_MEMO, Memo
 from simulator.words import Reason, Word
 
 BODY_BYTES_MAX = 8 << 20
@@ -12,6 +14,7 @@ ITEMS_MAX = 10_000
 NUMBER_LENGTH_MAX = 128
 TEXT_LENGTH_MAX = 512
 URL_LENGTH_MAX = 2_048
+MEMO_ENTRIES_MAX = 32
 AMOUNT_MINOR_MAX = 10**12
 TIME_MS_MAX = 2**53
 
@@ -26,7 +29,11 @@ class Malformed(Exception):
 
 
 class ChargeRequest(NamedTuple):
-    """A request for money. `expire_time_ms` is in real Unix milliseconds, 0 for never."""
+    """A request for money. `expire_time_ms` is in real Unix milliseconds, 0 for never.
+
+    Wires that have several products choose with `pays` whether the payer acts by himself ("LATER") or is not needed
+    ("NOW"); "" leaves it to the channel's profile. `memo` is what they want to find again.
+    """
 
     attempt_no: str
     amount_minor: int
@@ -36,6 +43,8 @@ class ChargeRequest(NamedTuple):
     payer_ref: str
     expire_time_ms: int
     notify_url: str
+    pays: str = ""
+    memo: Memo = NO_MEMO
 
 
 class RefundRequest(NamedTuple):
@@ -47,12 +56,34 @@ class RefundRequest(NamedTuple):
     currency: str
 
 
+class Flaw(StrEnum):
+    """What is wrong with the seal of a message, whatever it says. Wires with less to get wrong sign wrongly instead."""
+
+    NONE = ""
+    BAD_SIGNATURE = "BAD_SIGNATURE"
+    NO_SIGNATURE = "NO_SIGNATURE"
+    PROBE_SIGNATURE = "PROBE_SIGNATURE"  # WeChat Pay tests whether merchants verify at all
+    STALE_TIME = "STALE_TIME"  # signed rightly, an hour ago
+    OTHER_CERTIFICATE = "OTHER_CERTIFICATE"  # signed rightly, by a key that the merchant does not know
+
+
 class Outgoing(NamedTuple):
     """An answer on its way to a merchant; a transport answer, which nobody signs, has no merchant."""
 
     answer: AnswerFields
     merchant_no: str
-    bad_signature: bool = False
+    flaw: Flaw = Flaw.NONE
+
+
+class Said(NamedTuple):
+    """What a channel makes of one request: an answer after some time of its clock, or None for silence.
+
+    `drip_ms` is how long the answer takes on its way, once it has begun.
+    """
+
+    outgoing: Outgoing | None
+    after_ms: int = 0
+    drip_ms: int = 0
 
 
 def sign(secret: str, message: bytes) -> str:
@@ -86,6 +117,7 @@ def read_charge(item: Any) -> ChargeRequest | None:
         request = ChargeRequest(
             item["attempt_no"], item["amount_minor"], item["currency"], item["order_no"],
             item["subject"], item["payer_ref"], item["expire_time_ms"], item["notify_url"],
+            item.get("pays", ""), item.get("memo", NO_MEMO),
         )  # fmt: skip
     except (KeyError, TypeError, IndexError):
         return None
@@ -100,6 +132,8 @@ def read_charge(item: Any) -> ChargeRequest | None:
         and type(request.expire_time_ms) is int
         and 0 <= request.expire_time_ms <= TIME_MS_MAX
         and _is_text(request.notify_url, URL_LENGTH_MAX)
+        and request.pays in ("", "NOW", "LATER")
+        and _is_memo(request.memo)
     )
     return request if good else None
 
@@ -145,13 +179,13 @@ def answer(
 
 
 def envelopes(outgoing: Iterable[Outgoing], secrets: Mapping[str, str]) -> list[Envelope]:
-    """Put answers into as few envelopes as may be: one per merchant, one for the transport, one per bad signature."""
+    """Put answers into as few envelopes as may be: one per merchant, one for the transport, one per flawed seal."""
     sealed: list[Envelope] = []
     together: dict[str, list[AnswerFields]] = {}
-    for fields, merchant_no, bad_signature in outgoing:
-        if bad_signature:
+    for fields, merchant_no, flaw in outgoing:
+        if flaw:
             body = _encode([fields]).encode()
-            sealed.append((body, sign(f"not {secrets[merchant_no]}", body)))
+            sealed.append((body, "" if flaw is Flaw.NO_SIGNATURE else sign(f"not {secrets[merchant_no]}", body)))
         else:
             together.setdefault(merchant_no, []).append(fields)
     for merchant_no, answers in together.items():
@@ -172,6 +206,14 @@ def _is_name(value: object) -> bool:
 
 def _is_text(value: object, length_max: int) -> bool:
     return type(value) is str and len(value) <= length_max and value.isprintable()
+
+
+def _is_memo(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and len(value) <= MEMO_ENTRIES_MAX
+        and all(_is_name(name) and _is_text(text, URL_LENGTH_MAX) for name, text in value.items())
+    )
 
 
 def _is_amount(value: object) -> bool:

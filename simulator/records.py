@@ -1,21 +1,26 @@
 """What a channel remembers: attempts, refunds, and entries of truth."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from simulator.draws import SEPARATOR
 from simulator.words import Reason, Word
 
+Memo = Mapping[str, str]
+NO_MEMO: Memo = {}
+
 
 class Attempt:
     """One attempt as the channel knows it. Times are virtual Unix milliseconds, 0 where there is none.
 
-    `fate` is what the payer is going to do at `act_at_ms` on an asynchronous channel; `merchant_no` alone is filled in
+    `fate` is what the payer is going to do at `act_at_ms` on an asynchronous channel; `memo` is what the channel's wire
+    has to repeat later, such as a subject or a return address; `merchant_no` alone is filled in
     for a number that was closed before it was ever charged.
     """
 
     __slots__ = (
-        "act_at_ms", "amount_minor", "currency", "expire_ms", "fate", "fate_reason", "flipped", "merchant_no",
-        "notify_url", "number", "order_no", "paid_ms", "payer_ref", "query_count", "reason", "refund_count",
+        "act_at_ms", "amount_minor", "currency", "expire_ms", "fate", "fate_reason", "flipped", "made_ms", "memo",
+        "merchant_no", "notify_url", "number", "order_no", "paid_ms", "payer_ref", "query_count", "reason", "refund_count",
         "refunded_minor", "tries", "txn_no", "word",
     )  # fmt: skip
 
@@ -40,6 +45,8 @@ class Attempt:
         self.refund_count = 0
         self.query_count = 0
         self.flipped = False
+        self.made_ms = 0
+        self.memo: Memo = NO_MEMO
 
     @property
     def key(self) -> str:

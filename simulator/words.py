@@ -31,6 +31,10 @@ class Word(StrEnum):
     REFUSED = "REFUSED"  # the request itself is wrong
 
 
+# What the fault ANSWER_UNKNOWN_WORD says: in no manual, and no word of ours.
+PURPLE = "PURPLE"
+
+
 class Reason(StrEnum):
     """Why an answer is not the one hoped for; empty where there is nothing to explain."""
 

@@ -11,7 +11,7 @@ outcomes, whatever the order of requests; one attempt number is charged at most 
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from simulator import faults
 from simulator.callbacks import CallbackSender
 from simulator.channel import SandboxChannel
 from simulator.clock import VirtualClock
-from simulator.codec import Envelope, Malformed, Outgoing, answer, envelopes, is_signed, read_items, read_name
+from simulator.codec import Envelope, Malformed, Outgoing, Said, answer, envelopes, is_signed, read_items, read_name
 from simulator.errors import BadControl, LedgerDamaged
 from simulator.ledger import FILE_NAME, Ledger
 from simulator.outbox import Outbox
 from simulator.profiles import Profile
-from simulator.records import Entry
+from simulator.records import Attempt, Entry
+from simulator.voice import SandboxVoice, Voice
 from simulator.words import Operation, Reason, Word
 
 # Ten years: beyond that a step is a typing error.
@@ -48,12 +49,15 @@ class World:
 
     def __init__(
         self, directory: Path, *, seed: int, channels: list[Profile], merchants: dict[str, str],
-        real_time_ms: Callable[[], int] = _real_time_ms,
+        voices: Mapping[str, Voice] | None = None, real_time_ms: Callable[[], int] = _real_time_ms,
     ) -> None:  # fmt: skip
+        """`voices` are the ways in which channels with a wire of their own write callbacks."""
         self._directory = directory
         self._seed = seed
         self._first_profiles = {profile.channel_id: profile for profile in channels}
         self._merchants = dict(merchants)
+        self._voice = SandboxVoice(self._merchants)
+        self._voices = dict(voices or {})
         self._real_time_ms = real_time_ms
         self._outboxes: dict[str, Outbox] = {}
         self._channels: dict[str, SandboxChannel] = {}
@@ -110,6 +114,39 @@ class World:
         ready = self._answer(channel_id, operation, body, merchant_no, signature)
         self._flush()
         return envelopes(ready, self._merchants)
+
+    async def ask(self, channel_id: str, operation: Operation, item: Any, merchant_no: str) -> Said:
+        """Execute one request, whose signature a wire has verified; return when the answer is due, or at once if none is.
+
+        Raise OSError only when the ledger cannot be written.
+        """
+        self._flush()
+        self._fire_due()
+        said = self._channel(channel_id).ask(operation, item, merchant_no)
+        self._flush()
+        if said.outgoing is not None and said.after_ms:
+            due = asyncio.get_running_loop().create_future()
+            self._clock.at(self._clock.now_ms() + said.after_ms, _wake, due)
+            await due
+        return said
+
+    def channel(self, channel_id: str) -> SandboxChannel:
+        """Return a channel, for its wire to read. Raise BadControl for an unknown one."""
+        return self._channel(channel_id)
+
+    def payer_acts(self, channel_id: str, attempt: Attempt, *, pays: bool) -> None:
+        """Let a person act in the payer's place, on a payer's page."""
+        self._fire_due()
+        self._channel(channel_id).payer_acts(attempt, pays=pays)
+        self._flush()
+
+    def real_ms(self) -> int:
+        """Return the real time in Unix milliseconds, in which merchants live."""
+        return self._real_time_ms()
+
+    def now_ms(self) -> int:
+        """Return the virtual time in Unix milliseconds."""
+        return self._clock.now_ms()
 
     async def collect(self, channel_id: str, wait_s: float) -> list[Envelope]:
         """Wait at most `wait_s` real seconds for late answers of a channel. Raise BadControl for an unknown one."""
@@ -274,7 +311,8 @@ class World:
             ledger=self._book(),
             sender=self._sender,
             outbox=self._outboxes.setdefault(profile.channel_id, Outbox()),
-            secrets=self._merchants,
+            voice=self._voices.get(profile.channel_id, self._voice),
+            merchants=self._merchants,
             truth=self._truth,
         )
 
@@ -290,6 +328,11 @@ class World:
 
     def _flush(self) -> None:
         self._book().flush()
+
+
+def _wake(due: asyncio.Future[None]) -> None:
+    if not due.done():
+        due.set_result(None)
 
 
 def _refuse(items: list[Any], merchant_no: str, reason: Reason) -> list[Outgoing]:

@@ -128,7 +128,7 @@ class Heard(NamedTuple):
     def is_signed(self) -> bool:
         secret = MERCHANTS.get(self.headers["sandbox-merchant"], "")
         message = f"{self.headers['sandbox-timestamp']}.{self.headers['sandbox-nonce']}.".encode() + self.body
-        return self.headers["sandbox-signature"] == sign(secret, message)
+        return self.headers.get("sandbox-signature") == sign(secret, message)
 
 
 class Hook:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from simulator.announcer import SCHEDULE_S
 from simulator.profiles import Profile
+from simulator.voice import SandboxVoice
 from tests.unit.sandbox_kit import START_MS, Client, hooked, opened
 
 pytestmark = pytest.mark.asyncio
@@ -76,13 +76,13 @@ async def test_schedule(tmp_path: Path, factor: float) -> None:
         await Client(world).charge("a1", notify_url=hook.url)
         await world.advance(0)
         assert len(hook.heard) == 1
-        for count, wait_s in enumerate(SCHEDULE_S, start=1):
+        for count, wait_s in enumerate(SandboxVoice.schedule_s, start=1):
             await world.advance(wait_s * factor - 0.01)
             assert len(hook.heard) == count
             await world.advance(0.01)
             assert len(hook.heard) == count + 1
         await world.advance(7 * 86_400)
-        assert len(hook.heard) == len(SCHEDULE_S) + 1 == 16
+        assert len(hook.heard) == len(SandboxVoice.schedule_s) + 1 == 16
 
 
 async def test_one_step_over_the_whole_schedule_sends_it_all(tmp_path: Path) -> None:

@@ -268,6 +268,52 @@ async def test_answer_bad_signature_comes_in_an_envelope_of_its_own(tmp_path: Pa
         assert len(await client.truth()) == 2
 
 
+async def test_connection_reset_after_the_request_was_executed(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        client = Client(world)
+        await client.inject("CONNECTION_RESET")
+        assert await client.charge("a1") == {"number": "a1", "transport": "RESET", "signed": False}
+        assert len(await client.truth()) == 1
+
+
+async def test_answer_unknown_word_lies_about_the_word_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        client = Client(world)
+        await client.inject("ANSWER_UNKNOWN_WORD")
+        answer = await client.charge("a1")
+        assert answer is not None and (answer["word"], answer["signed"]) == ("PURPLE", True)
+        assert len(await client.truth()) == 1
+
+
+@pytest.mark.parametrize(
+    "kind", ["ANSWER_NO_SIGNATURE", "ANSWER_PROBE_SIGNATURE", "ANSWER_STALE", "ANSWER_OTHER_CERTIFICATE"]
+)
+async def test_a_flawed_seal_is_no_signature_of_the_sandbox(tmp_path: Path, kind: str) -> None:
+    async with opened(tmp_path) as world:
+        client = Client(world)
+        await client.inject(kind, targets=["a1"])
+        answers = await client.ask("charge", charge("a1"), charge("a2"))
+        assert {answer["number"]: answer["signed"] for answer in answers} == {"a1": False, "a2": True}
+
+
+@pytest.mark.parametrize(
+    ("kind", "signed"),
+    [("CALLBACK_NO_SIGNATURE", False), ("CALLBACK_PROBE_SIGNATURE", False), ("CALLBACK_OTHER_CERTIFICATE", False),
+     ("CALLBACK_STALE", True)],
+)  # fmt: skip
+async def test_a_callback_with_a_flaw_comes_again_without_it(tmp_path: Path, kind: str, signed: bool) -> None:
+    async with hooked() as hook, opened(tmp_path, ASYNCHRONOUS) as world:
+        client = Client(world)
+        await client.inject(kind)
+        await client.charge("a1", notify_url=hook.url)
+        hook.reply = b"no"
+        await world.advance(60)
+        first, second = hook.heard[:2]
+        age_s = START_MS // 1_000 - int(first.headers["sandbox-timestamp"])
+        assert (first.is_signed, age_s) == (signed, 3_600 if kind == "CALLBACK_STALE" else 0)
+        assert second.is_signed and first.notice == second.notice
+
+
 async def test_success_flips(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         client = Client(world)

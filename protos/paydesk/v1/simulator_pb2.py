@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apaydesk/v1/simulator.proto\x12\npaydesk.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x01\n\x0e\x43hannelProfile\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x14\n\x0csuccess_rate\x18\x02 \x01(\x01\x12\x16\n\x0elatency_ms_p50\x18\x03 \x01(\x01\x12\x16\n\x0elatency_ms_p99\x18\x04 \x01(\x01\x12\x14\n\x0c\x61synchronous\x18\x05 \x01(\x08\x12\x1a\n\x12payer_delay_ms_p50\x18\x06 \x01(\x01\x12\x0f\n\x07\x66\x65\x65_bps\x18\x07 \x01(\x05\x12\x18\n\x10rate_limit_per_s\x18\x08 \x01(\x05\"Z\n\x17\x43onfigureChannelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x07profile\x18\x02 \x01(\x0b\x32\x1a.paydesk.v1.ChannelProfile\"\xf4\x05\n\x05\x46\x61ult\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.paydesk.v1.Fault.Kind\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x0f\n\x07targets\x18\x04 \x03(\t\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe8\x04\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12KIND_TIMEOUT_TAKEN\x10\x01\x12\x1a\n\x16KIND_TIMEOUT_NOT_TAKEN\x10\x02\x12\x13\n\x0fKIND_BLACK_HOLE\x10\x03\x12\x15\n\x11KIND_SERVER_ERROR\x10\x04\x12\x12\n\x0eKIND_SLOW_DRIP\x10\x05\x12\x13\n\x0fKIND_RATE_LIMIT\x10\x06\x12\x14\n\x10KIND_MAINTENANCE\x10\x07\x12\x12\n\x0eKIND_BROWN_OUT\x10\x08\x12\x16\n\x12KIND_CALLBACK_LOST\x10\t\x12\x1b\n\x17KIND_CALLBACK_DUPLICATE\x10\n\x12\x17\n\x13KIND_CALLBACK_EARLY\x10\x0b\x12\x16\n\x12KIND_CALLBACK_LATE\x10\x0c\x12\x1b\n\x17KIND_CALLBACK_REORDERED\x10\r\x12\x19\n\x15KIND_FORGED_SIGNATURE\x10\x0e\x12\x16\n\x12KIND_FORGED_AMOUNT\x10\x0f\x12\x18\n\x14KIND_FORGED_MERCHANT\x10\x10\x12!\n\x1dKIND_LATE_SUCCESS_AFTER_CLOSE\x10\x11\x12\x19\n\x15KIND_DECLINE_NO_FUNDS\x10\x12\x12\x17\n\x13KIND_REFUND_PHANTOM\x10\x13\x12\x1b\n\x17KIND_CONNECTION_REFUSED\x10\x14\x12\x1c\n\x18KIND_ANSWER_OTHER_AMOUNT\x10\x15\x12\x1d\n\x19KIND_ANSWER_BAD_SIGNATURE\x10\x16\x12\x16\n\x12KIND_SUCCESS_FLIPS\x10\x17\"J\n\x12InjectFaultRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12 \n\x05\x66\x61ult\x18\x02 \x01(\x0b\x32\x11.paydesk.v1.Fault\"R\n\x13\x41\x64vanceClockRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\'\n\x04step\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"T\n\x14\x41\x64vanceClockResponse\x12\'\n\x03now\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x66ired_count\x18\x02 \x01(\x03\"(\n\x12\x45xportTruthRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\"\xb5\x02\n\nTruthEntry\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.paydesk.v1.TruthEntry.Kind\x12\x12\n\nattempt_no\x18\x03 \x01(\t\x12\x16\n\x0e\x63hannel_txn_no\x18\x04 \x01(\t\x12\x13\n\x0bmerchant_no\x18\x05 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x06 \x01(\x03\x12\x15\n\rcurrency_code\x18\x07 \x01(\t\x12(\n\x04time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08order_no\x18\t \x01(\t\">\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_CHARGE\x10\x01\x12\x0f\n\x0bKIND_REFUND\x10\x02\"0\n\x0cResetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x03\"\x0f\n\rResetResponse\"\x11\n\x0fGetStatsRequest\"\x92\x03\n\x0eSimulatorStats\x12\x39\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\'.paydesk.v1.SimulatorStats.ChannelStats\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04seed\x18\x03 \x01(\x03\x1a\x8d\x02\n\x0c\x43hannelStats\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63harge_requests\x18\x02 \x01(\x03\x12\x14\n\x0c\x63harges_done\x18\x03 \x01(\x03\x12\x18\n\x10\x63harges_declined\x18\x04 \x01(\x03\x12\x15\n\rcharged_minor\x18\x05 \x01(\x03\x12\x14\n\x0crefunds_done\x18\x06 \x01(\x03\x12\x16\n\x0erefunded_minor\x18\x07 \x01(\x03\x12\x16\n\x0e\x63\x61llbacks_sent\x18\x08 \x01(\x03\x12\x1e\n\x16\x63\x61llbacks_acknowledged\x18\t \x01(\x03\x12\x12\n\nfaults_hit\x18\n \x01(\x03\x12\x0f\n\x07queries\x18\x0b \x01(\x03\x32\xc1\x03\n\tSimulator\x12S\n\x10\x43onfigureChannel\x12#.paydesk.v1.ConfigureChannelRequest\x1a\x1a.paydesk.v1.ChannelProfile\x12@\n\x0bInjectFault\x12\x1e.paydesk.v1.InjectFaultRequest\x1a\x11.paydesk.v1.Fault\x12Q\n\x0c\x41\x64vanceClock\x12\x1f.paydesk.v1.AdvanceClockRequest\x1a .paydesk.v1.AdvanceClockResponse\x12G\n\x0b\x45xportTruth\x12\x1e.paydesk.v1.ExportTruthRequest\x1a\x16.paydesk.v1.TruthEntry0\x01\x12<\n\x05Reset\x12\x18.paydesk.v1.ResetRequest\x1a\x19.paydesk.v1.ResetResponse\x12\x43\n\x08GetStats\x12\x1b.paydesk.v1.GetStatsRequest\x1a\x1a.paydesk.v1.SimulatorStatsB(\n\x0e\x63om.paydesk.v1P\x01Z\x14paydesk/v1;paydeskv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apaydesk/v1/simulator.proto\x12\npaydesk.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x01\n\x0e\x43hannelProfile\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x14\n\x0csuccess_rate\x18\x02 \x01(\x01\x12\x16\n\x0elatency_ms_p50\x18\x03 \x01(\x01\x12\x16\n\x0elatency_ms_p99\x18\x04 \x01(\x01\x12\x14\n\x0c\x61synchronous\x18\x05 \x01(\x08\x12\x1a\n\x12payer_delay_ms_p50\x18\x06 \x01(\x01\x12\x0f\n\x07\x66\x65\x65_bps\x18\x07 \x01(\x05\x12\x18\n\x10rate_limit_per_s\x18\x08 \x01(\x05\"Z\n\x17\x43onfigureChannelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x07profile\x18\x02 \x01(\x0b\x32\x1a.paydesk.v1.ChannelProfile\"\xa7\x08\n\x05\x46\x61ult\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.paydesk.v1.Fault.Kind\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x0f\n\x07targets\x18\x04 \x03(\t\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9b\x07\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12KIND_TIMEOUT_TAKEN\x10\x01\x12\x1a\n\x16KIND_TIMEOUT_NOT_TAKEN\x10\x02\x12\x13\n\x0fKIND_BLACK_HOLE\x10\x03\x12\x15\n\x11KIND_SERVER_ERROR\x10\x04\x12\x12\n\x0eKIND_SLOW_DRIP\x10\x05\x12\x13\n\x0fKIND_RATE_LIMIT\x10\x06\x12\x14\n\x10KIND_MAINTENANCE\x10\x07\x12\x12\n\x0eKIND_BROWN_OUT\x10\x08\x12\x16\n\x12KIND_CALLBACK_LOST\x10\t\x12\x1b\n\x17KIND_CALLBACK_DUPLICATE\x10\n\x12\x17\n\x13KIND_CALLBACK_EARLY\x10\x0b\x12\x16\n\x12KIND_CALLBACK_LATE\x10\x0c\x12\x1b\n\x17KIND_CALLBACK_REORDERED\x10\r\x12\x19\n\x15KIND_FORGED_SIGNATURE\x10\x0e\x12\x16\n\x12KIND_FORGED_AMOUNT\x10\x0f\x12\x18\n\x14KIND_FORGED_MERCHANT\x10\x10\x12!\n\x1dKIND_LATE_SUCCESS_AFTER_CLOSE\x10\x11\x12\x19\n\x15KIND_DECLINE_NO_FUNDS\x10\x12\x12\x17\n\x13KIND_REFUND_PHANTOM\x10\x13\x12\x1b\n\x17KIND_CONNECTION_REFUSED\x10\x14\x12\x1c\n\x18KIND_ANSWER_OTHER_AMOUNT\x10\x15\x12\x1d\n\x19KIND_ANSWER_BAD_SIGNATURE\x10\x16\x12\x16\n\x12KIND_SUCCESS_FLIPS\x10\x17\x12\x1c\n\x18KIND_ANSWER_NO_SIGNATURE\x10\x18\x12\x1f\n\x1bKIND_ANSWER_PROBE_SIGNATURE\x10\x19\x12\x15\n\x11KIND_ANSWER_STALE\x10\x1a\x12!\n\x1dKIND_ANSWER_OTHER_CERTIFICATE\x10\x1b\x12\x1e\n\x1aKIND_CALLBACK_NO_SIGNATURE\x10\x1c\x12!\n\x1dKIND_CALLBACK_PROBE_SIGNATURE\x10\x1d\x12\x17\n\x13KIND_CALLBACK_STALE\x10\x1e\x12#\n\x1fKIND_CALLBACK_OTHER_CERTIFICATE\x10\x1f\x12\x19\n\x15KIND_CONNECTION_RESET\x10 \x12\x1c\n\x18KIND_ANSWER_UNKNOWN_WORD\x10!\"J\n\x12InjectFaultRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12 \n\x05\x66\x61ult\x18\x02 \x01(\x0b\x32\x11.paydesk.v1.Fault\"R\n\x13\x41\x64vanceClockRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\'\n\x04step\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"T\n\x14\x41\x64vanceClockResponse\x12\'\n\x03now\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x66ired_count\x18\x02 \x01(\x03\"(\n\x12\x45xportTruthRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\"\xb5\x02\n\nTruthEntry\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.paydesk.v1.TruthEntry.Kind\x12\x12\n\nattempt_no\x18\x03 \x01(\t\x12\x16\n\x0e\x63hannel_txn_no\x18\x04 \x01(\t\x12\x13\n\x0bmerchant_no\x18\x05 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x06 \x01(\x03\x12\x15\n\rcurrency_code\x18\x07 \x01(\t\x12(\n\x04time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08order_no\x18\t \x01(\t\">\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_CHARGE\x10\x01\x12\x0f\n\x0bKIND_REFUND\x10\x02\"0\n\x0cResetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x03\"\x0f\n\rResetResponse\"\x11\n\x0fGetStatsRequest\"\x92\x03\n\x0eSimulatorStats\x12\x39\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\'.paydesk.v1.SimulatorStats.ChannelStats\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04seed\x18\x03 \x01(\x03\x1a\x8d\x02\n\x0c\x43hannelStats\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63harge_requests\x18\x02 \x01(\x03\x12\x14\n\x0c\x63harges_done\x18\x03 \x01(\x03\x12\x18\n\x10\x63harges_declined\x18\x04 \x01(\x03\x12\x15\n\rcharged_minor\x18\x05 \x01(\x03\x12\x14\n\x0crefunds_done\x18\x06 \x01(\x03\x12\x16\n\x0erefunded_minor\x18\x07 \x01(\x03\x12\x16\n\x0e\x63\x61llbacks_sent\x18\x08 \x01(\x03\x12\x1e\n\x16\x63\x61llbacks_acknowledged\x18\t \x01(\x03\x12\x12\n\nfaults_hit\x18\n \x01(\x03\x12\x0f\n\x07queries\x18\x0b \x01(\x03\x32\xc1\x03\n\tSimulator\x12S\n\x10\x43onfigureChannel\x12#.paydesk.v1.ConfigureChannelRequest\x1a\x1a.paydesk.v1.ChannelProfile\x12@\n\x0bInjectFault\x12\x1e.paydesk.v1.InjectFaultRequest\x1a\x11.paydesk.v1.Fault\x12Q\n\x0c\x41\x64vanceClock\x12\x1f.paydesk.v1.AdvanceClockRequest\x1a .paydesk.v1.AdvanceClockResponse\x12G\n\x0b\x45xportTruth\x12\x1e.paydesk.v1.ExportTruthRequest\x1a\x16.paydesk.v1.TruthEntry0\x01\x12<\n\x05Reset\x12\x18.paydesk.v1.ResetRequest\x1a\x19.paydesk.v1.ResetResponse\x12\x43\n\x08GetStats\x12\x1b.paydesk.v1.GetStatsRequest\x1a\x1a.paydesk.v1.SimulatorStatsB(\n\x0e\x63om.paydesk.v1P\x01Z\x14paydesk/v1;paydeskv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,31 +39,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIGURECHANNELREQUEST']._serialized_start=309
   _globals['_CONFIGURECHANNELREQUEST']._serialized_end=399
   _globals['_FAULT']._serialized_start=402
-  _globals['_FAULT']._serialized_end=1158
+  _globals['_FAULT']._serialized_end=1465
   _globals['_FAULT_KIND']._serialized_start=542
-  _globals['_FAULT_KIND']._serialized_end=1158
-  _globals['_INJECTFAULTREQUEST']._serialized_start=1160
-  _globals['_INJECTFAULTREQUEST']._serialized_end=1234
-  _globals['_ADVANCECLOCKREQUEST']._serialized_start=1236
-  _globals['_ADVANCECLOCKREQUEST']._serialized_end=1318
-  _globals['_ADVANCECLOCKRESPONSE']._serialized_start=1320
-  _globals['_ADVANCECLOCKRESPONSE']._serialized_end=1404
-  _globals['_EXPORTTRUTHREQUEST']._serialized_start=1406
-  _globals['_EXPORTTRUTHREQUEST']._serialized_end=1446
-  _globals['_TRUTHENTRY']._serialized_start=1449
-  _globals['_TRUTHENTRY']._serialized_end=1758
-  _globals['_TRUTHENTRY_KIND']._serialized_start=1696
-  _globals['_TRUTHENTRY_KIND']._serialized_end=1758
-  _globals['_RESETREQUEST']._serialized_start=1760
-  _globals['_RESETREQUEST']._serialized_end=1808
-  _globals['_RESETRESPONSE']._serialized_start=1810
-  _globals['_RESETRESPONSE']._serialized_end=1825
-  _globals['_GETSTATSREQUEST']._serialized_start=1827
-  _globals['_GETSTATSREQUEST']._serialized_end=1844
-  _globals['_SIMULATORSTATS']._serialized_start=1847
-  _globals['_SIMULATORSTATS']._serialized_end=2249
-  _globals['_SIMULATORSTATS_CHANNELSTATS']._serialized_start=1980
-  _globals['_SIMULATORSTATS_CHANNELSTATS']._serialized_end=2249
-  _globals['_SIMULATOR']._serialized_start=2252
-  _globals['_SIMULATOR']._serialized_end=2701
+  _globals['_FAULT_KIND']._serialized_end=1465
+  _globals['_INJECTFAULTREQUEST']._serialized_start=1467
+  _globals['_INJECTFAULTREQUEST']._serialized_end=1541
+  _globals['_ADVANCECLOCKREQUEST']._serialized_start=1543
+  _globals['_ADVANCECLOCKREQUEST']._serialized_end=1625
+  _globals['_ADVANCECLOCKRESPONSE']._serialized_start=1627
+  _globals['_ADVANCECLOCKRESPONSE']._serialized_end=1711
+  _globals['_EXPORTTRUTHREQUEST']._serialized_start=1713
+  _globals['_EXPORTTRUTHREQUEST']._serialized_end=1753
+  _globals['_TRUTHENTRY']._serialized_start=1756
+  _globals['_TRUTHENTRY']._serialized_end=2065
+  _globals['_TRUTHENTRY_KIND']._serialized_start=2003
+  _globals['_TRUTHENTRY_KIND']._serialized_end=2065
+  _globals['_RESETREQUEST']._serialized_start=2067
+  _globals['_RESETREQUEST']._serialized_end=2115
+  _globals['_RESETRESPONSE']._serialized_start=2117
+  _globals['_RESETRESPONSE']._serialized_end=2132
+  _globals['_GETSTATSREQUEST']._serialized_start=2134
+  _globals['_GETSTATSREQUEST']._serialized_end=2151
+  _globals['_SIMULATORSTATS']._serialized_start=2154
+  _globals['_SIMULATORSTATS']._serialized_end=2556
+  _globals['_SIMULATORSTATS_CHANNELSTATS']._serialized_start=2287
+  _globals['_SIMULATORSTATS_CHANNELSTATS']._serialized_end=2556
+  _globals['_SIMULATOR']._serialized_start=2559
+  _globals['_SIMULATOR']._serialized_end=3008
 # @@protoc_insertion_point(module_scope)

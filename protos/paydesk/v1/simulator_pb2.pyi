@@ -67,6 +67,16 @@ class Fault(_message.Message):
         KIND_ANSWER_OTHER_AMOUNT: _ClassVar[Fault.Kind]
         KIND_ANSWER_BAD_SIGNATURE: _ClassVar[Fault.Kind]
         KIND_SUCCESS_FLIPS: _ClassVar[Fault.Kind]
+        KIND_ANSWER_NO_SIGNATURE: _ClassVar[Fault.Kind]
+        KIND_ANSWER_PROBE_SIGNATURE: _ClassVar[Fault.Kind]
+        KIND_ANSWER_STALE: _ClassVar[Fault.Kind]
+        KIND_ANSWER_OTHER_CERTIFICATE: _ClassVar[Fault.Kind]
+        KIND_CALLBACK_NO_SIGNATURE: _ClassVar[Fault.Kind]
+        KIND_CALLBACK_PROBE_SIGNATURE: _ClassVar[Fault.Kind]
+        KIND_CALLBACK_STALE: _ClassVar[Fault.Kind]
+        KIND_CALLBACK_OTHER_CERTIFICATE: _ClassVar[Fault.Kind]
+        KIND_CONNECTION_RESET: _ClassVar[Fault.Kind]
+        KIND_ANSWER_UNKNOWN_WORD: _ClassVar[Fault.Kind]
     KIND_UNSPECIFIED: Fault.Kind
     KIND_TIMEOUT_TAKEN: Fault.Kind
     KIND_TIMEOUT_NOT_TAKEN: Fault.Kind
@@ -91,6 +101,16 @@ class Fault(_message.Message):
     KIND_ANSWER_OTHER_AMOUNT: Fault.Kind
     KIND_ANSWER_BAD_SIGNATURE: Fault.Kind
     KIND_SUCCESS_FLIPS: Fault.Kind
+    KIND_ANSWER_NO_SIGNATURE: Fault.Kind
+    KIND_ANSWER_PROBE_SIGNATURE: Fault.Kind
+    KIND_ANSWER_STALE: Fault.Kind
+    KIND_ANSWER_OTHER_CERTIFICATE: Fault.Kind
+    KIND_CALLBACK_NO_SIGNATURE: Fault.Kind
+    KIND_CALLBACK_PROBE_SIGNATURE: Fault.Kind
+    KIND_CALLBACK_STALE: Fault.Kind
+    KIND_CALLBACK_OTHER_CERTIFICATE: Fault.Kind
+    KIND_CONNECTION_RESET: Fault.Kind
+    KIND_ANSWER_UNKNOWN_WORD: Fault.Kind
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]

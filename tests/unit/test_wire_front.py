@@ -1,0 +1,102 @@
+"""The frame of the wires: what the weather does to a connection, keys that stay the same, and the controls beside them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from simulator.wire import alone
+from simulator.wire.accounts import Wanted, open_accounts
+from tests.unit.wire_kit import AlipayClient, served, world_keys
+
+CHANNEL = "alipay"
+
+
+@asynccontextmanager
+async def client(directory: Path) -> AsyncIterator[AlipayClient]:
+    async with served(directory) as (wires, http):
+        yield AlipayClient(wires, http)
+
+
+async def precreate(alipay: AlipayClient, number: str = "a1") -> dict[str, Any]:
+    return await alipay.ask("alipay.trade.precreate", out_trade_no=number, total_amount="1.00", subject="车险")
+
+
+async def charges(alipay: AlipayClient) -> int:
+    await alipay.control("advance", 60)
+    return len(await alipay.control("truth", CHANNEL, 0, 100))
+
+
+async def test_silence_is_a_connection_that_is_held(tmp_path: Path) -> None:
+    async with client(tmp_path) as alipay:
+        await alipay.control("inject", {"channel_id": CHANNEL, "kind": "TIMEOUT_TAKEN"})
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(precreate(alipay), 0.3)
+        assert await charges(alipay) == 1
+
+
+@pytest.mark.parametrize(("kind", "executed"), [("CONNECTION_REFUSED", 0), ("CONNECTION_RESET", 1)])
+async def test_a_connection_breaks_before_or_after_the_request_is_executed(
+    tmp_path: Path, kind: str, executed: int
+) -> None:
+    async with client(tmp_path) as alipay:
+        await alipay.control("inject", {"channel_id": CHANNEL, "kind": kind})
+        with pytest.raises(httpx.TransportError):
+            await precreate(alipay)
+        assert await charges(alipay) == executed
+
+
+async def test_a_slow_drip_begins_at_once_and_takes_its_time(tmp_path: Path) -> None:
+    async with client(tmp_path) as alipay:
+        await alipay.control("inject", {"channel_id": CHANNEL, "kind": "SLOW_DRIP"})
+        url, form = alipay.signed("alipay.trade.precreate", out_trade_no="a1", total_amount="1.00", subject="x")
+        async with alipay.http.stream("POST", url, data=form) as response:
+            assert response.status_code == 200
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(response.aread(), 0.3)
+
+
+async def test_latency_passes_with_the_sandboxs_clock(tmp_path: Path) -> None:
+    async with client(tmp_path) as alipay:
+        await alipay.control("configure", {"channel_id": CHANNEL, "latency_ms_p50": 60_000})
+        asking = asyncio.create_task(precreate(alipay))
+        await asyncio.sleep(0.2)
+        assert not asking.done()
+        await alipay.control("advance", 600)
+        assert (await asking)["code"] == "10000"
+
+
+async def test_a_body_beyond_all_bounds_is_not_read(tmp_path: Path) -> None:
+    async with client(tmp_path) as alipay:
+        reply = await alipay.http.post(f"{alipay.base_url}/gateway.do", content=b"x" * 2_000_000)
+        assert reply.status_code == 413
+
+
+async def test_a_directory_keeps_its_keys(tmp_path: Path) -> None:
+    makers = {"alipay": lambda number: ({"made": number}, {"kept": number})}
+    first = open_accounts(tmp_path, [Wanted("alipay", "c1", "m1")], makers)
+    more = open_accounts(tmp_path, [Wanted("alipay", "c1", "m1"), Wanted("alipay", "c2", "m2")], {
+        "alipay": lambda number: ({"made": f"again {number}"}, {}),
+    })  # fmt: skip
+    assert more[0] == first[0]
+    assert more[1].hub == {"made": "again m2"}
+    assert (tmp_path / "wire-accounts.json").stat().st_mode & 0o777 == 0o600
+
+
+async def test_the_controls_refuse_what_they_do_not_know(tmp_path: Path) -> None:
+    async with client(tmp_path) as alipay:
+        for path, body in (("inject", b'[{"kind": "NOTHING"}]'), ("inject", b"nonsense"), ("truth", b"[1]")):
+            assert (await alipay.http.post(f"/control/{path}", content=body)).status_code == 400
+        assert (await alipay.http.post("/control/aclose")).status_code == 404
+
+
+async def test_the_hubs_file_has_its_own_halves_only(tmp_path: Path) -> None:
+    async with client(tmp_path) as alipay:
+        text = json.dumps(alipay.wires)
+        assert alipay.values["app_private_key"] in json.loads(text)["kinds"][CHANNEL]["accounts"][0]["values"].values()
+        assert not any(account.own["alipay_key"] in alipay.wires_text for account in alone.all_accounts(world_keys()))
