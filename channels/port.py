@@ -155,7 +155,10 @@ class MandateLookup(NamedTuple):
 
 
 class DebitRequest(NamedTuple):
-    """Take the money of one attempt under a mandate, without the payer. Queried, closed and refunded like a charge."""
+    """Take the money of one attempt under a mandate, without the payer. Queried, closed and refunded like a charge.
+
+    `period_no` counts the debits of the mandate's plan from 1, for channels that announce each to the payer; 0 elsewhere.
+    """
 
     attempt_no: str
     merchant_no: str
@@ -166,6 +169,7 @@ class DebitRequest(NamedTuple):
     agreement_no: str
     notify_url: str
     payee: Payee | None = None  # the payer's account, where the channel knows no agreements
+    period_no: int = 0
 
 
 class Share(NamedTuple):

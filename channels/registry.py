@@ -9,6 +9,7 @@ from domain.credentials import Credentials
 if TYPE_CHECKING:
     from channels.sandbox.client import Transport
     from channels.sandbox.config import SandboxConfig
+    from channels.wechatpay.config import WechatpayConfig
 
 
 class AccountLike(Protocol):
@@ -65,8 +66,35 @@ def _sandbox_callbacks(setup: Setup) -> CallbackReader:
     return SandboxCallbacks(_sandbox_config(setup))
 
 
+def _wechatpay_config(setup: Setup) -> "WechatpayConfig":
+    from channels.wechatpay.config import WechatpayConfig
+
+    return WechatpayConfig.of(channel_id=setup.channel_id, settings=setup.settings, accounts=setup.accounts)
+
+
+def _wechatpay_channel(setup: Setup, _: "Transport") -> Channel:
+    from channels.http import HttpLimits, HttpTransport
+    from channels.wechatpay.client import WechatpayChannel
+
+    config = _wechatpay_config(setup)
+    return WechatpayChannel(config, HttpTransport(HttpLimits(connections_max=config.connections_max)))
+
+
+def _wechatpay_callbacks(setup: Setup) -> CallbackReader:
+    from channels.wechatpay.callbacks import WechatpayCallbacks
+
+    return WechatpayCallbacks(_wechatpay_config(setup))
+
+
+def _wechatpay_bills(setup: Setup) -> BillReader:
+    from channels.wechatpay.bills import WechatpayBills
+
+    return WechatpayBills()
+
+
 KINDS: Mapping[str, Kind] = {
     "sandbox": Kind(_sandbox_channel, _sandbox_callbacks),
+    "wechatpay": Kind(_wechatpay_channel, _wechatpay_callbacks, _wechatpay_bills),
 }
 
 

@@ -1,0 +1,93 @@
+"""Reads WeChat Pay's callbacks.
+
+The serial number in the headers chooses the key, and with it the merchants that hold that key. Of these, the one whose
+API key opens the message is the one that it is for, and the only one that it may speak of.
+"""
+
+from typing import NamedTuple
+
+import structlog
+
+from channels.port import CallbackRefused, Notice
+from channels.wechatpay import mapping, messages, signing
+from channels.wechatpay.config import Merchant, PlatformKey, WechatpayConfig
+from channels.wechatpay.messages import Json
+
+log = structlog.get_logger()
+
+ALGORITHM = "AEAD_AES_256_GCM"
+
+
+class _Signer(NamedTuple):
+    key: PlatformKey
+    merchants: tuple[Merchant, ...]
+
+
+class WechatpayCallbacks:
+    """Pure, so that it can run at the HTTP edge."""
+
+    def __init__(self, config: WechatpayConfig) -> None:
+        self._channel_id = config.channel_id
+        self._signers: dict[str, list[_Signer]] = {}
+        for merchant in config.merchants.values():
+            for key in merchant.platform.values():
+                self._add(key, merchant)
+
+    def read(self, *, headers: dict[str, str], body: bytes, now_ms: int) -> Notice:
+        """Verify the signature over time, nonce and raw bytes, then the time, then open and read."""
+        merchants = self._signed_for(headers, body, now_ms)
+        if not merchants:
+            raise CallbackRefused("SIGNATURE_INVALID")
+        if not signing.is_timely(headers, now_ms=now_ms):
+            raise CallbackRefused("STALE_TIMESTAMP")
+        try:
+            item = messages.read(body)
+            notify_id = messages.text(item, "id", required=True)
+            merchant, opened = _opened(item, merchants)
+            resource = messages.inner(item, "resource")
+            evidence = mapping.evidence_of(
+                opened, messages.text(resource, "original_type"), mchid=merchant.mchid, now_ms=now_ms
+            )
+        except ValueError as error:
+            raise CallbackRefused("MALFORMED") from error
+        if evidence is None or evidence.reason == "UNKNOWN_WORD":
+            word = str(item.get("event_type", ""))[:64] if evidence is None else mapping.word_of(opened)[:64]
+            log.error("channel_spoke_unknown", channel_id=self._channel_id, word=word)
+        if evidence is None:
+            raise CallbackRefused("MALFORMED")
+        return Notice(notify_id, evidence)
+
+    def acknowledgement(self) -> tuple[str, bytes]:
+        """Return what the platform takes as "heard"."""
+        return "application/json", b'{"code":"SUCCESS","message":"OK"}'
+
+    def _add(self, key: PlatformKey, merchant: Merchant) -> None:
+        signers = self._signers.setdefault(key.serial, [])
+        for place, signer in enumerate(signers):
+            if signer.key.key == key.key:
+                signers[place] = signer._replace(merchants=(*signer.merchants, merchant))
+                return
+        signers.append(_Signer(key, (merchant,)))
+
+    def _signed_for(self, headers: dict[str, str], body: bytes, now_ms: int) -> tuple[Merchant, ...]:
+        for signer in self._signers.get(headers.get("wechatpay-serial", ""), ()):
+            if signing.verified(headers, body, signer.key, now_ms=now_ms):
+                return signer.merchants
+        return ()
+
+
+def _opened(item: Json, merchants: tuple[Merchant, ...]) -> tuple[Merchant, Json]:
+    """Open a resource for the merchant that it is for. Raise ValueError for what is no resource."""
+    resource = messages.inner(item, "resource")
+    if messages.text(resource, "algorithm", required=True) != ALGORITHM:
+        raise ValueError("algorithm is unknown")
+    nonce, ciphertext = (messages.text(resource, name, required=True) for name in ("nonce", "ciphertext"))
+    associated_data = messages.text(resource, "associated_data")
+    for merchant in merchants:
+        opened = signing.unseal(merchant.api_keys, nonce=nonce, associated_data=associated_data, ciphertext=ciphertext)
+        if opened is not None:
+            inside = messages.read(opened)
+            if messages.text(inside, "mchid") not in ("", merchant.mchid):
+                raise CallbackRefused("SIGNATURE_INVALID")
+            return merchant, inside
+    raise CallbackRefused("SIGNATURE_INVALID")
