@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops import audit_commands, channel_commands, simulator_commands
+from ops import approvals_commands, audit_commands, channel_commands, simulator_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ keys_app = typer.Typer(help="API keys: who may call, as which tenant, with which
 db_app = typer.Typer(help="The database: upgrade it, look at it.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(db_app, name="db")
+app.add_typer(approvals_commands.app, name="approvals")
 app.add_typer(audit_commands.app, name="audit")
 app.add_typer(channel_commands.app, name="channel")
 app.add_typer(simulator_commands.app, name="simulator")

@@ -27,7 +27,7 @@ def script() -> str:
     accept = [
         "'bench'", payment, f"'req' || {_N}", "repeat('a', 32)", f"'ORD' || {_N}", "'TRAVEL_ACC'", "1800", "'CNY'", "''",
         "'H5'", "''", "'a subject of usual length'", "'payer-0001'", "'instant'", "'bench_instant'", "'M1'", attempt,
-        "4102444800000",
+        "4102444800000", "''",
     ]  # fmt: skip
     # A blank after each colon, and points in account names: pgbench takes `:1` and `:instant` for variables.
     decision = (

@@ -30,7 +30,7 @@ class Office:
     def __init__(self, database: Database, view: DeskView, target: str) -> None:
         self.database = database
         self.view = view
-        self._target = target
+        self.target = target
         self._channels: dict[tuple[str, str, tuple[str, ...]], grpc.aio.Channel] = {}
         self._keys: dict[tuple[str, str, tuple[str, ...]], str] = {}
 
@@ -47,7 +47,7 @@ class Office:
                 tenant_id=tenant_id, principal=principal, roles=roles,
             )  # fmt: skip
             await self.reread()
-            self._channels[key] = grpc.aio.insecure_channel(self._target, interceptors=[_Signed(text)])
+            self._channels[key] = grpc.aio.insecure_channel(self.target, interceptors=[_Signed(text)])
             self._keys[key] = text
         made = kind(self._channels[key])
         made.metadata = (("authorization", f"Bearer {self._keys[key]}"),)

@@ -1,5 +1,6 @@
 """Proposals on real PostgreSQL: what was shown is what is performed, once, by others than who proposed it."""
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import grpc
 import pytest
 import sqlalchemy
+from click.testing import Result
 from sqlalchemy import Connection, text
+from typer.testing import CliRunner
 
 from domain.approvals import Decider, Decision, State
 from domain.refusals import Kind, Refusal, Refused
+from ops import address, approvals_commands
 from protos.paydesk.v1 import approvals_pb2, approvals_pb2_grpc, channels_pb2, channels_pb2_grpc
 from storage import acts, approval_policies, approvals, audit, desk
 from storage.acts import Act, Ask
@@ -269,3 +273,30 @@ async def test_a_policy_changes_by_two_people_even_where_nobody_is_asked(emptied
         policy = await admin.GetApprovalPolicy(approvals_pb2.GetApprovalPolicyRequest())
         assert (policy.version, policy.approvers, policy.acts[0].kind) == (2, 2, "channels.force_state")
         assert "channels.force_state" in policy.known_kinds
+
+
+async def test_an_approver_works_at_the_command_line(emptied_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened_office(emptied_database_url) as office:
+        maker = await office.stub(channels_pb2_grpc.ChannelsStub, "CHANNEL_ADMIN", principal="li")
+        closed = channels_pb2.ChannelHealth.STATE_FORCED_CLOSED
+        made = [(await maker.ForceChannelState(force(closed, f"f{n}"))).proposal.approval_id for n in range(3)]
+        checker = await office.stub(approvals_pb2_grpc.ApprovalsStub, "CHANNEL_ADMIN", principal="wang")
+        monkeypatch.setattr(address, "require", lambda *_, target: address.Address(target, "", {}))
+
+        async def paydesk(stub: Any, *words: str) -> Result:
+            key = office.metadata(stub)[0][1].removeprefix("Bearer ")
+            arguments = [*words, "--target", office.target, "--key", key]
+            return await asyncio.to_thread(CliRunner().invoke, approvals_commands.app, arguments)
+
+        listed = await paydesk(checker, "list", "--state", "pending")
+        assert all(approval_id in listed.stdout for approval_id in made) and "0/1" in listed.stdout
+        assert '"state": "FORCED_CLOSED"' in (await paydesk(checker, "show", made[0])).stdout
+        done = await paydesk(checker, "approve", made[0], "--comment", "看过")
+        assert done.exit_code == 0 and f"{made[0]}  PERFORMED  1/1" in done.stdout
+        both = await paydesk(checker, "approve", made[0], made[1], "--comment", "看过")
+        assert f"{made[0]}  PERFORMED" in both.stdout and f"{made[1]}  VOID" in both.stdout  # a hand lies on it now
+        own = await paydesk(maker, "approve", made[2], "--comment", "自己")
+        assert own.exit_code == 1 and "who proposes an act does not decide about it" in own.stdout
+        assert "REJECTED" in (await paydesk(checker, "reject", made[2], "--comment", "不行")).stdout
+        assert "approved by wang" in (await paydesk(checker, "show", made[0])).stdout
+        assert "1 for each act" in (await paydesk(checker, "policy")).stdout
