@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection
 
 from actors import meters
 from actors.directory import Directory
 from domain.refusals import Refused, Violation, invalid
 from storage import desk as desk_store
+from storage.credentials import with_credentials
 from storage.database import Database, DatabaseUnavailable
+from storage.master_keys import MasterKeys
+from storage.vault import Vault
 
 # What only one kind of actor needs is imported where it is built: a process that does without keeps 10 to 20 MB.
 if TYPE_CHECKING:
     from actors.connector import Connector
+    from actors.directory import SimulatorTransport
     from actors.notifier import Notifier
     from actors.router import Router
     from actors.sealer import Sealer
@@ -31,8 +36,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# A window must be known before it ends, not to the second.
-DESK_POLL_S = 5.0
+# Windows must be known before they end and keys before they are used, neither to the second.
+DESK_POLL_S = 2.0
 
 _forever: set[asyncio.Task[Any]] = set()
 
@@ -69,19 +74,19 @@ async def router(*, shard: int, database_url: str, notify_url: str, directory: D
     return made
 
 
-async def connector(*, channel_id: str, database_url: str, directory: Directory) -> "Connector":
+async def connector(*, channel_id: str, database_url: str, directory: Directory, key_file: str) -> "Connector":
     """Build a connector from what the desk says of its channel."""
     from actors.connector import Connector, Limits
     from channels.registry import make_channel
     from domain.health import ChannelHealth, Health, HealthPolicy
     from storage import channels as channel_store
 
-    database = Database(database_url, pool_size=1)
+    database, vault = Database(database_url, pool_size=1), Vault(MasterKeys(Path(key_file)))
     registry = CollectorRegistry()
-    desk = await database.run(desk_store.load)
-    row = desk.channels[channel_id]
-    accounts = [account for account in desk.accounts if account.channel_id == channel_id]
+    desk = await database.run(_desk_with_credentials, vault)
+    row, accounts = _of_channel(desk, channel_id)
     settings = row.settings
+    transport = directory.simulator_transport()
     health = ChannelHealth(HealthPolicy(**settings.get("health", {})), now_ms=clock_ms(), channel_id=channel_id)
     forced = desk.forced.get(channel_id)
     if forced is not None and forced.state != Health.HEALTHY:
@@ -95,7 +100,7 @@ async def connector(*, channel_id: str, database_url: str, directory: Directory)
 
     made = Connector(
         channel_id=channel_id,
-        channel=make_channel(row.kind, channel_id, settings, accounts, directory.simulator_transport()),
+        channel=make_channel(row.kind, channel_id, settings, accounts, transport),
         health=health,
         limits=Limits(**settings.get("limits", {})),
         report=directory.evidence_mailbox,
@@ -105,25 +110,48 @@ async def connector(*, channel_id: str, database_url: str, directory: Directory)
         registry=registry,
     )
     await made.start()
-    _keep(_follow_desk(made, database, channel_id, forced))
+    _keep(_follow_desk(made, database, vault, desk, channel_id, transport))
     _keep(meters.hand_over(registry, database, f"connector-{channel_id}"))
     return made
 
 
+def _desk_with_credentials(connection: Connection, vault: Vault) -> desk_store.Desk:
+    return with_credentials(connection, desk_store.load(connection), vault)
+
+
+def _of_channel(desk: desk_store.Desk, channel_id: str) -> tuple[desk_store.ChannelRow, list[desk_store.AccountRow]]:
+    return desk.channels[channel_id], [account for account in desk.accounts if account.channel_id == channel_id]
+
+
 async def _follow_desk(
-    made: "Connector", database: Database, channel_id: str, forced: desk_store.ForcedRow | None
+    made: "Connector",
+    database: Database,
+    vault: Vault,
+    desk: desk_store.Desk,
+    channel_id: str,
+    transport: "SimulatorTransport",
 ) -> None:
-    """Tell a connector of the windows and of the hands that are laid on its channel, wherever that was done."""
-    seen = -1
+    """Tell a connector of windows and of the hands that are laid on its channel, wherever that was done.
+
+    When settings, accounts or credentials change, it gets a channel made anew.
+    """
+    from channels.registry import make_channel
+
+    seen, used, forced = -1, _of_channel(desk, channel_id), desk.forced.get(channel_id)
     while True:
         try:
             if seen != (seen := await database.run(desk_store.version)):
-                desk = await database.run(desk_store.load)
+                desk = await database.run(_desk_with_credentials, vault)
                 await made.windows([window.end_ms for window in desk.windows if window.channel_id == channel_id])
                 if forced != (forced := desk.forced.get(channel_id)) and forced is not None:
                     await made.force(forced.state, forced.expire_ms, forced.reason)
+                if used != (used := _of_channel(desk, channel_id)):
+                    row, accounts = used
+                    await made.speak_through(make_channel(row.kind, channel_id, row.settings, accounts, transport))
         except DatabaseUnavailable as error:
             log.warning("desk_not_read", channel_id=channel_id, error=str(error))
+        except Exception:
+            log.exception("channel_not_renewed", channel_id=channel_id)  # what was made last stays in use
         await asyncio.sleep(DESK_POLL_S)
 
 
@@ -154,7 +182,7 @@ async def sealer(*, database_url: str, data_dir: str, heads_file: str) -> "Seale
     return made
 
 
-async def notifier(*, database_url: str, allow_private: bool, schedule_factor: float) -> "Notifier":
+async def notifier(*, database_url: str, allow_private: bool, schedule_factor: float, key_file: str) -> "Notifier":
     """Build a notifier and set it going."""
     from actors.notifier import Notifier
     from actors.webhooks import WebhookSender
@@ -162,7 +190,8 @@ async def notifier(*, database_url: str, allow_private: bool, schedule_factor: f
     database = Database(database_url, pool_size=2)
     registry = CollectorRegistry()
     sender = WebhookSender(allow_private=allow_private)
-    made = Notifier(database, sender, schedule_factor=schedule_factor, registry=registry)
+    vault = Vault(MasterKeys(Path(key_file)))
+    made = Notifier(database, sender, vault, schedule_factor=schedule_factor, registry=registry)
     _keep(made.run())
     _keep(meters.hand_over(registry, database, "notifier"))
     return made
@@ -193,12 +222,37 @@ class SimulatorHost:
 
 
 async def simulator(
-    *, directory: str, seed: int, profiles: Sequence[dict[str, Any]], merchants: dict[str, str]
+    *, directory: str, seed: int, profiles: Sequence[dict[str, Any]], database_url: str, key_file: str
 ) -> SimulatorHost:
-    """Build the simulator from its ledger on disk."""
+    """Build the simulator from its ledger on disk. It is told of new secrets as a channel is: before they are used."""
     from simulator.profiles import Profile
     from simulator.world import World
 
-    world = World(Path(directory), seed=seed, channels=[Profile(**item) for item in profiles], merchants=merchants)
+    database, vault = Database(database_url, pool_size=1), Vault(MasterKeys(Path(key_file)))
+    names = frozenset(item["channel_id"] for item in profiles)
+    desk = await database.run(_desk_with_credentials, vault)
+    world = World(Path(directory), seed=seed, channels=[Profile(**item) for item in profiles], merchants={})
+    world.learn(_shared_secrets(desk, names))
     await world.start()
+    _keep(_follow_secrets(world, database, vault, names, desk.version))
     return SimulatorHost(world)
+
+
+def _shared_secrets(desk: desk_store.Desk, channel_ids: frozenset[str]) -> dict[str, list[str]]:
+    return {
+        account.merchant_no: [version.values["secret"] for version in account.credentials]
+        for account in desk.accounts
+        if account.channel_id in channel_ids and account.credentials
+    }
+
+
+async def _follow_secrets(
+    world: "World", database: Database, vault: Vault, channel_ids: frozenset[str], seen: int
+) -> None:
+    while True:
+        await asyncio.sleep(DESK_POLL_S)
+        try:
+            if seen != (seen := await database.run(desk_store.version)):
+                world.learn(_shared_secrets(await database.run(_desk_with_credentials, vault), channel_ids))
+        except DatabaseUnavailable as error:
+            log.warning("secrets_not_read", error=str(error))

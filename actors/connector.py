@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from actors.mailbox import Mailbox
 from actors.messages import Operation, Task, TenantEvidence
-from channels.port import Answer, Channel, Lookup
+from channels.port import Answer, Channel, Lookup, TakesOver
 from domain.evidence import Evidence, Fault, Outcome, Source
 from domain.health import ChannelHealth, Health, HealthSnapshot, OutcomeClass, classify
 
@@ -140,6 +140,17 @@ class Connector:
     async def windows(self, ends_ms: Sequence[int]) -> None:
         """Learn when maintenance windows end: after one the channel is tried out, not flooded."""
         self._window_ends_ms = sorted(end_ms for end_ms in ends_ms if end_ms > self._clock_ms())
+
+    async def speak_through(self, channel: Channel) -> None:
+        """Speak through a channel made anew, with other keys, from now on; who waits for the old one is answered by it."""
+        old, self._channel = self._channel, channel
+        if isinstance(channel, TakesOver):
+            channel.take_over(old)
+        self._spawn(self._close_later(old))
+
+    async def _close_later(self, channel: Channel) -> None:
+        await asyncio.sleep(self._limits.timeout_s + STALL_S)  # nobody waits for it any longer
+        await channel.aclose()
 
     async def heard_callback(self, delays_ms: Sequence[int]) -> None:
         """Note how long callbacks took; a channel that calls back is alive."""

@@ -15,6 +15,7 @@ from actors.webhooks import WebhookSender
 from domain.delivery import Fate, Reply, event_id, judge, payload
 from storage import events
 from storage.database import Database, DatabaseUnavailable
+from storage.vault import Vault
 
 _log = structlog.get_logger("paydesk.notifier")
 
@@ -49,6 +50,7 @@ class Notifier:
         self,
         database: Database,
         sender: WebhookSender,
+        vault: Vault,
         *,
         lease_s: float = 60.0,
         batch_max: int = 100,
@@ -60,6 +62,7 @@ class Notifier:
         assert lease_s > 2 * sender.timeout_s, "a lease must outlive a post and its record"
         self._database = database
         self._sender = sender
+        self._vault = vault
         self._lease_s = lease_s
         self._batch_max = batch_max
         self._poll_s = poll_s
@@ -137,6 +140,7 @@ class Notifier:
         try:
             claims = await self._database.run(
                 events.claim_due,
+                self._vault,
                 limit=limit,
                 lease_s=self._lease_s,
                 per_tenant=self._per_tenant,

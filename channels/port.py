@@ -11,7 +11,7 @@ listening counts as MAYBE.
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from domain.evidence import Evidence, Fault, Outcome
 
@@ -363,6 +363,15 @@ class Channel(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class TakesOver(Protocol):
+    """A channel whose answers come by a way of their own, and may so be fetched for the channel that it replaces."""
+
+    def take_over(self, old: Channel) -> None:
+        """Hear answers for those who wait for `old` too."""
         ...
 
 

@@ -1,10 +1,11 @@
 """Which folder speaks to which kind of channel. A kind's code is imported when a channel of it is made, not before."""
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from channels.port import BillReader, CallbackReader, Channel
-from domain.credentials import Credentials
+from domain.credentials import Credentials, Needs
 
 if TYPE_CHECKING:
     from channels.sandbox.client import Transport
@@ -22,12 +23,12 @@ class AccountLike(Protocol):
 
     @property
     def terms(self) -> Mapping[str, Any]:
-        """The contract as data. The sandbox's own secret is in it; those of real channels are credentials."""
+        """The contract as data."""
         ...
 
     @property
     def credentials(self) -> Sequence[Credentials]:
-        """Keys and certificates, newest version first."""
+        """Keys and certificates: the version that signs first, then the others, from new to old."""
         ...
 
 
@@ -50,7 +51,11 @@ class Kind(NamedTuple):
 def _sandbox_config(setup: Setup) -> "SandboxConfig":
     from channels.sandbox.config import SandboxConfig
 
-    secrets = {account.merchant_no: account.terms["secret"] for account in setup.accounts if "secret" in account.terms}
+    secrets = {
+        account.merchant_no: tuple(version.values["secret"] for version in account.credentials)
+        for account in setup.accounts
+        if account.credentials
+    }
     return SandboxConfig.of(channel_id=setup.channel_id, settings=setup.settings, secrets=secrets)
 
 
@@ -118,6 +123,13 @@ def make_bill_reader(
     """Build the reader of a kind's statements, None where it has none. Raise ValueError for a kind that is not there."""
     make = _kind(kind).bills
     return make(Setup(channel_id, settings, accounts)) if make is not None else None
+
+
+def needs_of(kind: str) -> Needs:
+    """Return what a kind of channel takes as credentials: CREDENTIALS of its config. Raise ValueError for an unknown kind."""
+    _kind(kind)
+    needs: Needs = import_module(f"channels.{kind}.config").CREDENTIALS
+    return needs
 
 
 def _kind(kind: str) -> Kind:

@@ -29,10 +29,12 @@ from sqlalchemy import Connection
 from domain.permissions import TENANT_ROLES
 from ops.settings import LOOPBACK, Settings, pepper
 from servers.identity import key_digest, new_key
+from storage import credentials, identity, migrate
 from storage import desk as desk_store
-from storage import identity, migrate
 from storage.database import DatabaseUnavailable, make_engine, transact
 from storage.embedded import EmbeddedPostgres
+from storage.master_keys import MasterKeyMissing
+from storage.vault import SealBroken
 
 log = structlog.get_logger()
 
@@ -255,6 +257,8 @@ class Deployment:
                 if self._postgres is not None:
                     self.settings.database_url = self._postgres.start()
                 self._prepare_database()
+            except (MasterKeyMissing, SealBroken) as error:
+                raise CannotStart(f"the secrets can't be opened: {error}") from error
             except (subprocess.SubprocessError, OSError, *_DATABASE_AWAY) as error:
                 if time.monotonic() > deadline_s:
                     raise CannotStart(f"the database does not answer: {str(error).strip().splitlines()[0]}") from error
@@ -272,10 +276,11 @@ class Deployment:
 
     def _set_up_desk(self, connection: Connection) -> None:
         """Fill an empty desk from the file, so that something works at once."""
-        file = self.settings.desk_file
+        file, vault = self.settings.desk_file, self.settings.vault()
+        credentials.adopt(connection, vault)
         if file is None and desk_store.load(connection).tenants:
             return
-        desk_store.install(connection, _read_desk(file or SANDBOX_DESK))
+        credentials.install(connection, vault, _read_desk(file or SANDBOX_DESK))
 
     def _watch_database(self) -> None:
         if self._postgres is None or self._postgres.process_id() is not None:

@@ -45,7 +45,9 @@ def inhabitants(settings: Settings, desk: desk_store.Desk) -> list[Inhabitant]:
     if settings.simulator:
         found.append(Inhabitant("simulator", blueprints.simulator, _sandbox(settings, desk)))
     for channel_id in desk.channels:
-        arguments = {"channel_id": channel_id, "database_url": url, "directory": directory}
+        arguments = {
+            "channel_id": channel_id, "database_url": url, "directory": directory, "key_file": str(settings.key_file()),
+        }  # fmt: skip
         found.append(Inhabitant(f"channel/{channel_id}", blueprints.connector, arguments))
     for shard in range(settings.routers):
         arguments = {"shard": shard, "database_url": url, "notify_url": notify_url, "directory": directory}
@@ -57,6 +59,7 @@ def inhabitants(settings: Settings, desk: desk_store.Desk) -> list[Inhabitant]:
         "database_url": url,
         "allow_private": settings.allow_private_webhooks,
         "schedule_factor": settings.notify_schedule_factor,
+        "key_file": str(settings.key_file()),
     }
     found.append(Inhabitant("notifier", blueprints.notifier, telling))
     return found
@@ -73,12 +76,12 @@ def hosts(settings: Settings, desk: desk_store.Desk) -> dict[str, list[Inhabitan
 def _sandbox(settings: Settings, desk: desk_store.Desk) -> dict[str, Any]:
     channels = {row.channel_id: row for row in desk.channels.values() if row.kind == "sandbox"}
     profiles = [{"channel_id": name, **row.settings.get("profile", {})} for name, row in channels.items()]
-    merchants = {a.merchant_no: a.terms["secret"] for a in desk.accounts if a.channel_id in channels}
     return {
         "directory": str(settings.directory() / "simulator"),
         "seed": settings.simulator_seed,
         "profiles": profiles,
-        "merchants": merchants,
+        "database_url": settings.database_url,
+        "key_file": str(settings.key_file()),
     }
 
 
@@ -165,6 +168,7 @@ async def ingress(settings: Settings) -> None:
         database_url=settings.database_url,
         directory=settings.make_directory(),
         actors=[living.role for living in inhabitants(settings, desk)],
+        vault=settings.vault(),
         stop=_stop_event(),
     )
 

@@ -11,6 +11,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from actors.directory import Directory, Placement
+from storage.master_keys import MasterKeys
+from storage.vault import Vault
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -38,6 +40,9 @@ class Settings(BaseSettings):
     notify_schedule_factor: float = Field(1.0, gt=0, description="Multiplies the waits between tries of a notice")
     audit_heads_file: Path | None = Field(
         None, description="Where signed heads of the audit chains are kept, best on another host; default: in data_dir"
+    )
+    master_key_file: Path | None = Field(
+        None, description="The keys that guard all secrets, mode 600; default: in data_dir. PAYDESK_MASTER_KEY goes before it"
     )
     message_bytes_max: int = Field(1 << 20, ge=1024, description="The largest gRPC message taken")
     concurrent_calls_max: int = Field(4_000, ge=1, description="Calls that one gateway serves at once")
@@ -69,6 +74,14 @@ class Settings(BaseSettings):
         """Return how to reach the actors of this deployment."""
         return Directory(router_count=self.routers, placement=self.placement)
 
+    def key_file(self) -> Path:
+        """Return where the master keys are, as an absolute path."""
+        return (self.master_key_file or self.directory() / "master.key").expanduser().resolve()
+
+    def vault(self) -> Vault:
+        """Return what opens this deployment's secrets."""
+        return Vault(MasterKeys(self.key_file()))
+
     def runtime_file(self) -> Path:
         """Return where the engine writes how to reach it."""
         return self.directory() / "runtime.json"
@@ -77,6 +90,7 @@ class Settings(BaseSettings):
         """Return these settings as environment variables for a child process."""
         values = self.model_dump(mode="json", exclude_none=True)
         values["data_dir"] = self.directory()  # absolute: a child may run in another directory
+        values["master_key_file"] = self.key_file()
         return {f"PAYDESK_{name.upper()}": str(value) for name, value in values.items()}
 
 

@@ -106,13 +106,14 @@ class CallbackIngress:
     def _reader(self, channel_id: str) -> CallbackReader | None:
         desk = self._desk.desk
         if self._readers_version != desk.version:
-            self._readers = {
-                row.channel_id: make_callback_reader(
-                    row.kind, row.channel_id, row.settings,
-                    [account for account in desk.accounts if account.channel_id == row.channel_id],
-                )
-                for row in desk.channels.values()
-            }  # fmt: skip
+            for row in desk.channels.values():
+                accounts = [account for account in desk.accounts if account.channel_id == row.channel_id]
+                try:
+                    reader = make_callback_reader(row.kind, row.channel_id, row.settings, accounts)
+                except (ValueError, KeyError, StopIteration) as error:  # its own channel's trouble, not that of the others
+                    log.error("callbacks_not_readable", channel_id=row.channel_id, error=type(error).__name__)
+                else:
+                    self._readers[row.channel_id] = reader
             self._readers_version = desk.version
         return self._readers.get(channel_id)
 

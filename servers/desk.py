@@ -7,7 +7,9 @@ import structlog
 from servers.identity import KeyRing
 from storage import desk as store
 from storage import identity as identity_store
+from storage.credentials import with_credentials
 from storage.database import Database, DatabaseUnavailable
+from storage.vault import Vault
 
 log = structlog.get_logger()
 
@@ -18,11 +20,12 @@ USES_S = 5.0
 
 
 class DeskView:
-    """The newest desk; `start` reads it for the first time."""
+    """The newest desk; `start` reads it for the first time. With a vault, its accounts have their credentials."""
 
-    def __init__(self, database: Database, keys: KeyRing) -> None:
+    def __init__(self, database: Database, keys: KeyRing, vault: Vault | None = None) -> None:
         self._database = database
         self._keys = keys
+        self._vault = vault
         self.desk: store.Desk = store.Desk(-1, {}, {}, [], [], {})
 
     async def start(self) -> None:
@@ -51,6 +54,8 @@ class DeskView:
 
     async def _read(self) -> None:
         desk = await self._database.run(store.load)
+        if self._vault is not None:
+            desk = await self._database.run(with_credentials, desk, self._vault)
         self._keys.replace(await self._database.run(identity_store.load))
         self.desk = desk
 

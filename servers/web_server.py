@@ -15,6 +15,7 @@ from servers.desk import DeskView
 from servers.identity import KeyRing
 from servers.web import application
 from storage.database import Database
+from storage.vault import Vault
 
 POOL_SIZE = 3
 PING_TIMEOUT_S = 2.0
@@ -23,12 +24,19 @@ CONCURRENCY_MAX = 1_000
 
 
 async def serve(
-    *, host: str, port: int, database_url: str, directory: Directory, actors: Sequence[str], stop: asyncio.Event
+    *,
+    host: str,
+    port: int,
+    database_url: str,
+    directory: Directory,
+    actors: Sequence[str],
+    vault: Vault,
+    stop: asyncio.Event,
 ) -> None:
-    """Serve until `stop`."""
+    """Serve until `stop`. The vault opens what callbacks are verified with."""
     database = Database(database_url, pool_size=POOL_SIZE)
     registry = CollectorRegistry()
-    desk = DeskView(database, KeyRing(b""))
+    desk = DeskView(database, KeyRing(b""), vault)
     await desk.start()
 
     async def is_silent(name: str) -> bool:

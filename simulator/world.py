@@ -11,7 +11,7 @@ outcomes, whatever the order of requests; one attempt number is charged at most 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class World:
         self._merchants = dict(merchants)
         self._voice = SandboxVoice(self._merchants)
         self._voices = dict(voices or {})
+        self._also: dict[str, Sequence[str]] = {}
         self._real_time_ms = real_time_ms
         self._outboxes: dict[str, Outbox] = {}
         self._channels: dict[str, SandboxChannel] = {}
@@ -75,6 +76,11 @@ class World:
         self._sender.start()
         for channel in self._channels.values():
             channel.resume()
+
+    def learn(self, merchants: Mapping[str, Sequence[str]]) -> None:
+        """Take the secrets of merchants: the first of each signs what we say, with all of them a merchant may sign."""
+        self._merchants.update({name: secrets[0] for name, secrets in merchants.items()})
+        self._also = {name: secrets[1:] for name, secrets in merchants.items()}
 
     @classmethod
     def read_books(cls, directory: Path) -> list[dict[str, Any]]:
@@ -234,7 +240,8 @@ class World:
             return _refuse([None], merchant_no, Reason.MALFORMED)
         if merchant_no not in self._merchants:
             return _refuse(items, merchant_no, Reason.UNKNOWN_MERCHANT)
-        if not is_signed(self._merchants[merchant_no], body, signature):
+        accepted = (self._merchants[merchant_no], *self._also.get(merchant_no, ()))
+        if not any(is_signed(secret, body, signature) for secret in accepted):
             return _refuse(items, merchant_no, Reason.SIGNATURE_INVALID)
         channel = self._channels.get(channel_id)
         if channel is None:

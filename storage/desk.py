@@ -159,7 +159,8 @@ def _load_tenants(connection: Connection) -> dict[str, Tenant]:
 def install(connection: Connection, document: Mapping[str, Any]) -> None:
     """Bring tenants, channels, accounts and endpoints to what a desk document says; what it does not name stays.
 
-    Raise Refused for a policy of approvals that is none.
+    Its secrets are passed over: `storage/credentials.py` installs a document with them. Raise Refused for a policy of
+    approvals that is none.
     """
     for tenant in document.get("tenants", ()):
         _install_tenant(connection, tenant)
@@ -190,9 +191,7 @@ def _install_tenant(connection: Connection, tenant: Mapping[str, Any]) -> None:
             "display_name": known.get("display_name", known["product_code"]),
             "institutions": list(known.get("institutions", ()))})  # fmt: skip
     if "webhook" in tenant:
-        _upsert(connection, "webhook_endpoints", ("tenant_id",), {
-            "tenant_id": tenant_id, "url": tenant["webhook"]["url"],
-            "secrets": list(tenant["webhook"]["secrets"])})  # fmt: skip
+        _upsert(connection, "webhook_endpoints", ("tenant_id",), {"tenant_id": tenant_id, "url": tenant["webhook"]["url"]})
     if "approvals" in tenant:
         approval_policies.install(connection, tenant_id=tenant_id, document=tenant["approvals"])
 
@@ -210,8 +209,9 @@ def _install_account(connection: Connection, account: Mapping[str, Any]) -> None
                FROM merchant_account_versions WHERE account_id = :account_id
                HAVING (array_agg(terms ORDER BY version DESC))[1] IS DISTINCT FROM CAST(:terms AS jsonb)"""
         ),
-        {"account_id": account["account_id"], "terms": json.dumps(account.get("terms", {}))},
-    )
+        {"account_id": account["account_id"],
+         "terms": json.dumps({name: term for name, term in account.get("terms", {}).items() if name != "secret"})},
+    )  # fmt: skip
 
 
 def _upsert(connection: Connection, table: str, key: Sequence[str], values: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ notifier held comes back; a stream never skips an event, however transactions cr
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, text
@@ -18,8 +19,10 @@ from domain.payments import Payment, State
 from domain.refusals import Kind, Refusal, Refused
 from storage.arrays import columns, number_array, text_array
 from storage.audit import Entry
+from storage.credentials import Owner, OwnerKind
 from storage.payments import PAYMENT_COLUMNS, payment_of
 from storage.requests import once
+from storage.vault import Vault
 
 _INT64_MAX = 2**63 - 1
 _PAYMENT_WIDTH = len(Payment._fields)
@@ -39,6 +42,10 @@ class Claim(NamedTuple):
     try_count: int
     url: str
     secrets: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Name the event only: a representation ends up in logs."""
+        return f"Claim({self.payment.payment_id}, revision={self.happening.revision}, try_count={self.try_count})"
 
 
 class Result(NamedTuple):
@@ -120,6 +127,8 @@ _LOCK_DUE = text(
 # An event that waits behind an earlier one of its order is put off until that one is due, so that it isn't looked at
 # again and again; `record` calls it back as soon as the earlier one is settled. This statement must see what was
 # recorded before the locks were had, hence it is not one with _LOCK_DUE: what is recorded later waits for the locks.
+_SIGNING = """credentials k WHERE k.tenant_id = e.tenant_id AND k.owner_kind = 'WEBHOOK' AND k.owner_id = e.tenant_id
+    AND k.state = 'ACTIVE' ORDER BY k.version DESC"""
 _CLAIM = f"""
     WITH judged AS MATERIALIZED (
         SELECT d.payment_id, d.revision, (
@@ -132,7 +141,8 @@ _CLAIM = f"""
         FROM judged j WHERE e.payment_id = j.payment_id AND e.revision = j.revision
         RETURNING e.*, j.wait_time IS NULL AS free
     )
-    SELECT {PAYMENT_COLUMNS}, {_HAPPENING_COLUMNS}, e.try_count, coalesce(w.url, ''), coalesce(w.secrets, '{{}}')
+    SELECT {PAYMENT_COLUMNS}, {_HAPPENING_COLUMNS}, e.try_count, coalesce(w.url, ''),
+        ARRAY(SELECT k.version FROM {_SIGNING}), ARRAY(SELECT k.sealed FROM {_SIGNING})
     FROM claimed e
         JOIN payments p ON p.tenant_id = e.tenant_id AND p.payment_id = e.payment_id
         LEFT JOIN webhook_endpoints w ON w.tenant_id = e.tenant_id AND w.disable_time IS NULL
@@ -141,7 +151,7 @@ _CLAIM = f"""
 
 
 def claim_due(
-    connection: Connection, *, limit: int, lease_s: float, per_tenant: int, rooms: Mapping[str, int] | None = None
+    connection: Connection, vault: Vault, *, limit: int, lease_s: float, per_tenant: int, rooms: Mapping[str, int] | None = None
 ) -> list[Claim]:
     """Take up to `limit` events whose time has come, the first of each order, and hide them for `lease_s` seconds.
 
@@ -159,13 +169,27 @@ def claim_due(
     ).all()
     if not due:
         return []
-    rows = connection.exec_driver_sql(_CLAIM, (*columns(due, "tn"), lease_s))
-    return [_claim_of(row) for row in rows]
+    opened: dict[tuple[str, int], str] = {}
+    rows = connection.exec_driver_sql(_CLAIM, (*columns(due, "tn"), lease_s)).all()
+    return [_claim_of(row, lambda *sealed: _opened(connection, vault, opened, *sealed)) for row in rows]
 
 
-def _claim_of(row: Row[Any]) -> Claim:
-    try_count, url, secrets = row[_PAYMENT_WIDTH + _HAPPENING_WIDTH :]
-    return Claim(payment_of(row), _happening_of(row), try_count, url, tuple(secrets))
+def _claim_of(row: Row[Any], secret_of: Callable[[str, int, bytes], str]) -> Claim:
+    try_count, url, versions, sealed = row[_PAYMENT_WIDTH + _HAPPENING_WIDTH :]
+    payment = payment_of(row)
+    signing = zip(versions, sealed, strict=True) if url else ()
+    secrets = tuple(secret_of(payment.tenant_id, *item) for item in signing)
+    return Claim(payment, _happening_of(row), try_count, url, secrets)
+
+
+def _opened(
+    connection: Connection, vault: Vault, opened: dict[tuple[str, int], str], tenant_id: str, version: int, sealed: bytes
+) -> str:
+    """Open a webhook's secret once per claim, not once per event."""
+    if (tenant_id, version) not in opened:
+        place = Owner(tenant_id, OwnerKind.WEBHOOK, tenant_id).place(version)
+        opened[tenant_id, version] = json.loads(vault.open(connection, place, bytes(sealed)))["secret"]
+    return opened[tenant_id, version]
 
 
 def _happening_of(row: Row[Any]) -> Happening:

@@ -126,7 +126,7 @@ class House:
         self.notify_url = door_url
         await self.database.run(desk.install, desk_document(channel_ids))
         for channel_id in channel_ids:
-            secrets = {merchant_no(t, channel_id): f"secret-{t}-{channel_id}" for t in TENANTS}
+            secrets = {merchant_no(t, channel_id): (f"secret-{t}-{channel_id}",) for t in TENANTS}
             config = SandboxConfig(channel_id, secrets)
             self.readers[channel_id] = SandboxCallbacks(config)
             self.replace_connector(channel_id, config)
@@ -135,7 +135,7 @@ class House:
     def replace_connector(self, channel_id: str, config: SandboxConfig | None = None) -> Connector:
         """Put a new connector, which remembers nothing, in the place of the old one."""
         if config is None:
-            secrets = {merchant_no(t, channel_id): f"secret-{t}-{channel_id}" for t in TENANTS}
+            secrets = {merchant_no(t, channel_id): (f"secret-{t}-{channel_id}",) for t in TENANTS}
             config = SandboxConfig(channel_id, secrets)
         made = self.connectors[channel_id] = Connector(
             channel_id=channel_id, channel=WatchedChannel(config, self),

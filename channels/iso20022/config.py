@@ -9,12 +9,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 
 from channels import rsa
 from channels.port import Ability
-from domain.credentials import Credentials
+from domain.credentials import Credentials, Material, Needs
 
 ABILITIES = frozenset({Ability.PAYOUT, Ability.QUERY_PAYOUT, Ability.DEBIT, Ability.QUERY, Ability.DOWNLOAD_BILL})
 # The messages of banks differ by version; these are the ones that are written and read unless a bank asks for others.
 PAIN_001, PAIN_008 = "pain.001.001.09", "pain.008.001.08"
-CREDENTIALS = {"sign_private_key": "PEM private key", "bank_public_key": "PEM public key"}
+CREDENTIALS = Needs(
+    {"sign_private_key": Material.PRIVATE_KEY, "bank_public_key": Material.PUBLIC_KEY},
+    (frozenset({"sign_private_key", "bank_public_key"}),),
+)
 
 
 class Carrier(StrEnum):

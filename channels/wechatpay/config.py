@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from channels import rsa
 from channels.port import Ability
-from domain.credentials import Credentials
+from domain.credentials import Credentials, Material, Needs
 
 log = structlog.get_logger()
 
@@ -27,6 +27,19 @@ ABILITIES = frozenset(
         Ability.QUERY_SPLIT, Ability.DOWNLOAD_BILL,
     }
 )  # fmt: skip
+
+_OWN = frozenset({"mch_private_key", "mch_serial_no", "apiv3_key"})
+CREDENTIALS = Needs(
+    {
+        "mch_private_key": Material.PRIVATE_KEY,
+        "mch_serial_no": Material.TEXT,
+        "apiv3_key": Material.TEXT,
+        "platform_public_key": Material.PUBLIC_KEY,
+        "platform_public_key_id": Material.TEXT,
+        "platform_certs": Material.CERTIFICATES,
+    },
+    (_OWN | {"platform_public_key", "platform_public_key_id"}, _OWN | {"platform_certs"}),
+)
 
 BASE_URL = "https://api.mch.weixin.qq.com"
 API_KEY_BYTES = 32

@@ -32,8 +32,10 @@ from ops.order_system import OrderSystem, OrderSystemThread
 from ops.orders_file import Order, Report, read_orders
 from ops.settings import Settings
 from protos.paydesk.v1 import routing_pb2, routing_pb2_grpc
+from storage import credentials
 from storage import desk as desk_store
 from storage.database import make_engine, transact
+from storage.vault import Vault
 
 # The channel that dies in the middle of the day, and comes back.
 MORTAL = "sandbox_union"
@@ -128,7 +130,8 @@ class Scene:
         engine = make_engine(deployment.settings.database_url, pool_size=2)
         try:
             with OrderSystemThread(system) as serving:
-                transact(engine, lambda connection: _register(connection, serving.url, order_secrets))
+                vault = deployment.settings.vault()
+                transact(engine, lambda connection: _register(connection, vault, serving.url, order_secrets))
                 return asyncio.run(self._live(deployment, engine, day, keys, system, start_s))
         finally:
             engine.dispose()
@@ -243,7 +246,7 @@ def _settings(directory: Path, seed: int) -> Settings:
     )  # fmt: skip
 
 
-def _register(connection: Any, url: str, order_secrets: dict[str, str]) -> None:
+def _register(connection: Any, vault: Vault, url: str, order_secrets: dict[str, str]) -> None:
     """Set every tenant's webhook endpoint to the demo's order system."""
     desk = desk_store.load(connection)
     tenants = [
@@ -253,7 +256,7 @@ def _register(connection: Any, url: str, order_secrets: dict[str, str]) -> None:
         }
         for tenant in desk.tenants.values()
     ]  # fmt: skip
-    desk_store.install(connection, {"tenants": tenants})
+    credentials.install(connection, vault, {"tenants": tenants})
 
 
 def _instant(desk: desk_store.Desk) -> frozenset[str]:

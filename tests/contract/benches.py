@@ -133,7 +133,7 @@ class SandboxBench:
     def __init__(self, world: World) -> None:
         self._world = world
         self._line = _Line(world)
-        config = SandboxConfig("c1", SECRETS)
+        config = SandboxConfig("c1", {merchant: (secret,) for merchant, secret in SECRETS.items()})
         self.channel: Channel = SandboxChannel(config, self._line)
         self.callbacks: CallbackReader = SandboxCallbacks(config)
 

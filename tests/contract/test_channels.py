@@ -21,6 +21,7 @@ from channels.port import (
     RefundLookup,
     RefundRequest,
 )
+from channels.registry import KINDS, needs_of
 from domain.evidence import Fault, Outcome, Source
 from tests.contract.benches import (
     BENCHES,
@@ -305,3 +306,10 @@ class TestChannelContract:
         content_type, body = bench.callbacks.acknowledgement()
         assert "/" in content_type
         assert isinstance(body, bytes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_declares_what_credentials_it_takes(kind: str) -> None:
+    needs = needs_of(kind)
+    assert needs.complete, "name the sets of credentials of which one must be complete"
+    assert all(names <= needs.materials.keys() for names in needs.complete)

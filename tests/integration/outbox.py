@@ -2,6 +2,9 @@
 
 from sqlalchemy import Connection, text
 
+from storage import credentials
+from tests.vaults import new_vault
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -9,14 +12,9 @@ def add_tenant(
     connection: Connection, tenant_id: str, *, url: str = "https://a.example/n", secret: str = SECRET
 ) -> None:
     """Add a tenant, with an endpoint unless `url` is ""."""
-    values = {"tenant_id": tenant_id, "url": url, "secrets": [secret]}
-    connection.execute(
-        text("INSERT INTO tenants (tenant_id, display_name, products) VALUES (:tenant_id, :tenant_id, '{}')"), values
-    )
-    if url:
-        connection.execute(
-            text("INSERT INTO webhook_endpoints (tenant_id, url, secrets) VALUES (:tenant_id, :url, :secrets)"), values
-        )
+    tenant = {"tenant_id": tenant_id, "display_name": tenant_id}
+    webhook = {"webhook": {"url": url, "secrets": [secret]}} if url else {}
+    credentials.install(connection, new_vault(), {"tenants": [tenant | webhook]})
 
 
 def add_event(

@@ -19,6 +19,7 @@ from storage import events
 from storage.database import Database, DatabaseUnavailable
 from tests.integration.endpoint import Endpoint
 from tests.integration.outbox import SECRET, add_event, add_tenant, state_of
+from tests.vaults import new_vault
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
@@ -38,7 +39,7 @@ async def notifying(database: Database, **options: Any) -> AsyncIterator[Notifie
     """Run a notifier for as long as the block lasts, then drain it."""
     timeout_s = options.pop("timeout_s", 2.0)
     async with WebhookSender(True, timeout_s=timeout_s, per_endpoint=options.pop("per_endpoint", 8)) as sender:
-        notifier = Notifier(database, sender, poll_s=0.01, **({"draw": lambda: 0.0} | options))
+        notifier = Notifier(database, sender, new_vault(), poll_s=0.01, **({"draw": lambda: 0.0} | options))
         run = asyncio.create_task(notifier.run())
         try:
             yield notifier
@@ -326,7 +327,7 @@ async def test_a_bug_stops_the_notifier_loudly(database: Database, monkeypatch: 
     monkeypatch.setattr("actors.notifier.payload", broken)
     await database.run(fill)
     async with WebhookSender(True, timeout_s=1) as sender:
-        notifier = Notifier(database, sender, poll_s=0.01)
+        notifier = Notifier(database, sender, new_vault(), poll_s=0.01)
         assert (await notifier.ping())["held"] == 0
         with pytest.raises(ExceptionGroup):
             await notifier.run()

@@ -18,6 +18,7 @@ from servers.identity import Caller, set_caller
 from storage import events
 from storage.database import Database
 from tests.integration.outbox import add_event, add_tenant
+from tests.vaults import new_vault
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
@@ -90,7 +91,7 @@ async def test_a_stream_tells_what_was_and_what_comes(desk: Desk) -> None:
 async def test_the_stream_carries_the_bytes_of_the_webhook(desk: Desk) -> None:
     await desk.add("pay_1")
     (event,) = await take(desk.subscribe(), 1)
-    (claim,) = await desk.database.run(events.claim_due, limit=1, lease_s=1, per_tenant=1)
+    (claim,) = await desk.database.run(events.claim_due, new_vault(), limit=1, lease_s=1, per_tenant=1)
     assert event.payload_json == payload(claim.payment, claim.happening)
 
 

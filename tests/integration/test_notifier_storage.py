@@ -10,6 +10,7 @@ from domain.delivery import Fate
 from domain.refusals import Kind, Refused
 from storage import events
 from tests.integration.outbox import SECRET, add_event, add_tenant, state_of
+from tests.vaults import new_vault
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 def claim(connection: Connection, **changes: object) -> list[events.Claim]:
     options = {"limit": 100, "lease_s": 60, "per_tenant": 100} | changes
-    return events.claim_due(connection, **options)  # type: ignore[arg-type]
+    return events.claim_due(connection, new_vault(), **options)  # type: ignore[arg-type]
 
 
 def result(claimed: events.Claim, fate: Fate, *, delay_ms: int = 0, error: str = "") -> events.Result:

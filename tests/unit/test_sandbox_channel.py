@@ -17,7 +17,7 @@ from domain.evidence import Fault, Outcome, Source
 from simulator.words import Reason, Word
 from tests.samples import NOW_MS
 
-CONFIG = SandboxConfig("c1", {"m1": "secret-one", "m2": "secret-two"})
+CONFIG = SandboxConfig("c1", {"m1": ("secret-one",), "m2": ("secret-two",)})
 MOVES = pytest.mark.parametrize("moves_money", [True, False], ids=["request", "question"])
 
 

@@ -1,0 +1,243 @@
+"""Seals what must not be read in the database, and opens it again: envelope encryption with AES-256-GCM.
+
+Each tenant has data keys in versions, wrapped by a master key (`storage/master_keys.py`). A sealed value names the
+version that sealed it and is bound to its tenant, object and field: put anywhere else, it does not open. Both kinds of
+keys can be replaced while everything runs: `rewrap` wraps data keys anew, `reseal` seals values anew, batch by batch.
+"""
+
+import hmac
+import secrets
+import time
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Connection, text
+
+from storage.master_keys import KEY_BYTES, MasterKey, MasterKeys
+
+_FORMAT = b"\x01"
+_NONCE_BYTES = 12
+_PREFIX_BYTES = 3
+# A new version of a data key is used by every process after this long; until then the one before seals as well.
+KEYS_FRESH_S = 60.0
+RESEAL_BATCH = 200
+
+
+class Place(NamedTuple):
+    """Where a sealed value belongs."""
+
+    tenant_id: str
+    object_id: str
+    field: str
+
+
+class SealBroken(Exception):
+    """A sealed value was changed, moved from its place, or sealed with a key that is gone; names the place."""
+
+
+class TenantKeys:
+    """The data keys of one tenant, in memory only."""
+
+    def __init__(self, tenant_id: str, data: dict[int, bytes], index: bytes) -> None:
+        self.tenant_id = tenant_id
+        self.newest = max(data)
+        self.read_s = time.monotonic()
+        self._data = {version: AESGCM(key) for version, key in data.items()}
+        self._index = index
+
+    def __repr__(self) -> str:
+        """Name the tenant and the version only."""
+        return f"TenantKeys({self.tenant_id}, newest={self.newest})"
+
+    def seal(self, place: Place, plain: bytes) -> bytes:
+        """Seal a value for its place, with the newest key."""
+        prefix = prefix_of(self.newest)
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return prefix + nonce + self._data[self.newest].encrypt(nonce, plain, _bound(prefix, place))
+
+    def knows(self, sealed: bytes) -> bool:
+        """Tell whether the key that sealed a value is here."""
+        return sealed[:1] == _FORMAT and int.from_bytes(sealed[1:_PREFIX_BYTES]) in self._data
+
+    def open(self, place: Place, sealed: bytes) -> bytes:
+        """Open a value of a place. Raise SealBroken."""
+        prefix, nonce = sealed[:_PREFIX_BYTES], sealed[_PREFIX_BYTES : _PREFIX_BYTES + _NONCE_BYTES]
+        if not self.knows(sealed):
+            raise SealBroken(f"{place}: the key that sealed it is not there")
+        key = self._data[int.from_bytes(prefix[1:])]
+        try:
+            return key.decrypt(nonce, sealed[_PREFIX_BYTES + _NONCE_BYTES :], _bound(prefix, place))
+        except InvalidTag:
+            raise SealBroken(f"{place}: it was changed, or belongs elsewhere") from None
+
+    def digest(self, what: str, value: str) -> bytes:
+        """Return a keyed digest: equal values of one kind have equal digests, and nobody without the key can guess."""
+        return hmac.digest(self._index, f"{what}\0{value}".encode(), "sha256")
+
+
+def prefix_of(version: int) -> bytes:
+    """Return what values begin with that a version of the data key has sealed."""
+    return _FORMAT + version.to_bytes(2)
+
+
+def _bound(prefix: bytes, place: Place) -> bytes:
+    return b"\0".join([prefix, *(part.encode() for part in place)])
+
+
+class Vault:
+    """Holds the tenants' keys of this process. Its methods run in the thread and transaction of their connection."""
+
+    def __init__(self, masters: MasterKeys) -> None:
+        self._masters = masters
+        self._keys: dict[str, TenantKeys] = {}
+
+    def ready(self, tenant_id: str) -> TenantKeys | None:
+        """Return a tenant's keys if they are here and fresh."""
+        keys = self._keys.get(tenant_id)
+        return keys if keys is not None and time.monotonic() - keys.read_s < KEYS_FRESH_S else None
+
+    def keys(self, connection: Connection, tenant_id: str) -> TenantKeys:
+        """Return a tenant's keys, made at first use. Raise MasterKeyMissing."""
+        return self.ready(tenant_id) or self._load(connection, tenant_id)
+
+    def seal(self, connection: Connection, place: Place, plain: bytes) -> bytes:
+        """Seal a value for its place. Raise MasterKeyMissing."""
+        return self.keys(connection, place.tenant_id).seal(place, plain)
+
+    def open(self, connection: Connection, place: Place, sealed: bytes) -> bytes:
+        """Open a value of a place. Raise SealBroken or MasterKeyMissing."""
+        keys = self.keys(connection, place.tenant_id)
+        if not keys.knows(sealed):  # sealed by somebody who has heard of a newer key
+            keys = self._load(connection, place.tenant_id)
+        return keys.open(place, sealed)
+
+    def _load(self, connection: Connection, tenant_id: str) -> TenantKeys:
+        found = self._read(connection, tenant_id)
+        for purpose in ("DATA", "INDEX"):
+            if not any(kind == purpose for kind, _ in found):
+                self._make(connection, tenant_id, purpose, 1)
+                found = self._read(connection, tenant_id)
+        data = {version: key for (purpose, version), key in found.items() if purpose == "DATA"}
+        made = self._keys[tenant_id] = TenantKeys(tenant_id, data, found["INDEX", 1])
+        return made
+
+    def _read(self, connection: Connection, tenant_id: str) -> dict[tuple[str, int], bytes]:
+        rows = connection.execute(
+            text("SELECT purpose, version, master_key_id, wrapped FROM data_keys WHERE tenant_id = :tenant_id"),
+            {"tenant_id": tenant_id},
+        )
+        return {(row[0], row[1]): self._unwrap(tenant_id, *row) for row in rows}
+
+    def _unwrap(self, tenant_id: str, purpose: str, version: int, master_key_id: str, wrapped: bytes) -> bytes:
+        master, blob = self._masters.find(master_key_id), bytes(wrapped)
+        bound = _wrapping(tenant_id, purpose, version)
+        try:
+            return AESGCM(master.key).decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], bound)
+        except InvalidTag:
+            raise SealBroken(f"data key {version} of {tenant_id}: it was changed, or {master_key_id} is another") from None
+
+    def _make(self, connection: Connection, tenant_id: str, purpose: str, version: int) -> None:
+        """Make a key, unless somebody else does at this moment."""
+        master = self._masters.newest()
+        connection.execute(
+            text(
+                """INSERT INTO data_keys (tenant_id, purpose, version, master_key_id, wrapped)
+                   VALUES (:tenant_id, :purpose, :version, :master_key_id, :wrapped) ON CONFLICT DO NOTHING"""
+            ),
+            {"tenant_id": tenant_id, "purpose": purpose, "version": version, "master_key_id": master.key_id,
+             "wrapped": _wrapped(master, tenant_id, purpose, version, secrets.token_bytes(KEY_BYTES))},
+        )  # fmt: skip
+
+    # --- replacing keys -----------------------------------------------------------------------------------------------
+
+    def rewrap(self, connection: Connection, master: MasterKey) -> int:
+        """Wrap with `master` every data key that another one wraps; return how many. What is sealed stays as it is."""
+        rows = connection.execute(
+            text(
+                """SELECT tenant_id, purpose, version, master_key_id, wrapped FROM data_keys
+                   WHERE master_key_id <> :key_id ORDER BY 1, 2, 3 FOR UPDATE"""
+            ),
+            {"key_id": master.key_id},
+        ).all()
+        for tenant_id, purpose, version, key_id, wrapped in rows:
+            key = self._unwrap(tenant_id, purpose, version, key_id, wrapped)
+            connection.execute(
+                text(
+                    """UPDATE data_keys SET master_key_id = :key_id, wrapped = :wrapped
+                       WHERE tenant_id = :tenant_id AND purpose = :purpose AND version = :version"""
+                ),
+                {"key_id": master.key_id, "wrapped": _wrapped(master, tenant_id, purpose, version, key),
+                 "tenant_id": tenant_id, "purpose": purpose, "version": version},
+            )  # fmt: skip
+        return len(rows)
+
+    def begin_data_key(self, connection: Connection, tenant_id: str) -> int:
+        """Make the next version of a tenant's data key, unless values wait still for the last one; return the newest."""
+        newest = self._load(connection, tenant_id).newest
+        if stale(connection, tenant_id, newest):
+            return newest
+        self._make(connection, tenant_id, "DATA", newest + 1)
+        return self._load(connection, tenant_id).newest
+
+    def reseal(self, connection: Connection, tenant_id: str, *, limit: int = RESEAL_BATCH) -> int:
+        """Seal up to `limit` values of every table with the newest key that an older one has sealed; return how many."""
+        keys, count = self._load(connection, tenant_id), 0
+        for table in SEALED:
+            rows = connection.execute(
+                text(
+                    f"""SELECT {table.key}, {table.object_id}, {table.column} FROM {table.name}
+                        WHERE tenant_id = :tenant_id AND substring({table.column} FOR {_PREFIX_BYTES}) <> :prefix
+                        LIMIT :limit FOR UPDATE SKIP LOCKED"""
+                ),
+                {"tenant_id": tenant_id, "prefix": prefix_of(keys.newest), "limit": limit},
+            ).all()
+            for *key, object_id, sealed in rows:
+                place = Place(tenant_id, object_id, table.column)
+                names = [name.strip() for name in table.key.split(",")]
+                matches = " AND ".join(f"{name} = :{name}" for name in names)
+                connection.execute(
+                    text(f"UPDATE {table.name} SET {table.column} = :fresh WHERE tenant_id = :tenant_id AND {matches}"),
+                    {"tenant_id": tenant_id, "fresh": keys.seal(place, keys.open(place, bytes(sealed))),
+                     **dict(zip(names, key, strict=True))},
+                )  # fmt: skip
+            count += len(rows)
+        return count
+
+
+class SealedTable(NamedTuple):
+    """A table with a sealed column: its key beside tenant_id, and how the id of a row's object is written in SQL."""
+
+    name: str
+    column: str
+    key: str
+    object_id: str
+
+
+# Whoever adds a sealed column adds it here, and it is sealed anew with the others. The field of its place is the column.
+SEALED: tuple[SealedTable, ...] = (
+    SealedTable("credentials", "sealed", "owner_kind, owner_id, version", "owner_kind || '/' || owner_id || '/' || version"),
+)
+
+
+def stale(connection: Connection, tenant_id: str, newest: int) -> int:
+    """Count a tenant's values that an older version of its data key has sealed."""
+    return sum(
+        connection.execute(
+            text(
+                f"""SELECT count(*) FROM {table.name}
+                    WHERE tenant_id = :tenant_id AND substring({table.column} FOR {_PREFIX_BYTES}) <> :prefix"""
+            ),
+            {"tenant_id": tenant_id, "prefix": prefix_of(newest)},
+        ).scalar_one()
+        for table in SEALED
+    )
+
+
+def _wrapping(tenant_id: str, purpose: str, version: int) -> bytes:
+    return f"{tenant_id}\0{purpose}\0{version}".encode()
+
+
+def _wrapped(master: MasterKey, tenant_id: str, purpose: str, version: int, key: bytes) -> bytes:
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return nonce + AESGCM(master.key).encrypt(nonce, key, _wrapping(tenant_id, purpose, version))
