@@ -1,6 +1,7 @@
 """Identifiers: sortable by time, prefixed by what they name. Randomness is an argument."""
 
 import datetime
+import string
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32, as in ULID
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
@@ -11,6 +12,7 @@ _SINGLE = bytes(c - 48 if 48 <= c <= 57 else 0 for c in range(256))
 CHINA = datetime.timezone(datetime.timedelta(hours=8))
 
 RANDOM_BYTES = 10
+_LETTERS = string.ascii_letters
 
 
 def identifier(prefix: str, *, now_ms: int, random: bytes) -> str:
@@ -32,6 +34,22 @@ def attempt_number(*, shard: int, now_ms: int, random: bytes) -> str:
     chance = int.from_bytes(random[:5], "big") % 10**12
     body = f"{_date_digits(day)}{shard:02d}{ms_of_day:08d}{chance:012d}"
     return body + luhn_digit(body)
+
+
+def time_within(number: str) -> str:
+    """Return the YYYYMMDDHHMMSS, in China's time, at which an attempt's number was made, whatever letters are before it.
+
+    Channels that know a request by number and time are so told the same time at every repeat. Raise ValueError for any
+    other text.
+    """
+    digits = number.lstrip(_LETTERS)
+    if len(digits) != 31 or not (digits.isascii() and digits.isdecimal()):
+        raise ValueError("no time in this number")
+    day = datetime.datetime.strptime(digits[:8], "%Y%m%d").replace(tzinfo=CHINA)
+    ms_of_day = int(digits[10:18])
+    if ms_of_day >= 86_400_000:
+        raise ValueError("no time in this number")
+    return (day + datetime.timedelta(milliseconds=ms_of_day)).strftime("%Y%m%d%H%M%S")
 
 
 _dates: dict[int, str] = {}

@@ -73,3 +73,15 @@ def test_the_example_of_the_standard() -> None:
 def test_numbers_of_one_millisecond_hardly_ever_meet() -> None:
     made = {attempt_number(shard=0, now_ms=1, random=os.urandom(RANDOM_BYTES)) for _ in range(10_000)}
     assert len(made) == 10_000
+
+
+@given(times_ms, st.integers(0, 99), chances, st.sampled_from(["", "R", "pay"]))
+def test_the_time_within_a_number_is_when_it_was_made(now_ms: int, shard: int, random: bytes, letters: str) -> None:
+    number = attempt_number(shard=shard, now_ms=now_ms, random=random)
+    assert time_within(letters + number) == datetime.datetime.fromtimestamp(now_ms // 1000, CHINA).strftime("%Y%m%d%H%M%S")
+
+
+@pytest.mark.parametrize("text", ["", "n1", "9" * 31, "2026112400" + "9" * 21, "٢" * 31, "0" * 32])
+def test_other_texts_hold_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match="no time|not match|out of range|unconverted"):
+        time_within(text)

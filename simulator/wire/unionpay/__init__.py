@@ -1,0 +1,1 @@
+"""UnionPay, as strict as the real one: forms, certificates, the payer's page, notices, files."""
