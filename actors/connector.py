@@ -21,6 +21,7 @@ from actors.messages import Operation, Task, TenantEvidence
 from channels.port import Answer, Channel, Lookup, TakesOver
 from domain.evidence import Evidence, Fault, Outcome, Source
 from domain.health import ChannelHealth, Health, HealthSnapshot, OutcomeClass, classify
+from domain.identifiers import attempt_number
 
 log = structlog.get_logger()
 
@@ -41,7 +42,7 @@ PUMP_S = 0.02
 _SOURCES = {Operation.CHARGE: Source.SYNC_REPLY, Operation.REFUND: Source.SYNC_REPLY}
 _REFUNDS = frozenset({Operation.REFUND, Operation.QUERY_REFUND})
 # No attempt has this number: a healthy channel answers that it does not know it.
-PROBE_NUMBER = "0000000000000000000000000000000"
+PROBE_NUMBER = attempt_number(shard=0, now_ms=0, random=bytes(5))
 
 
 @dataclass(frozen=True, slots=True)

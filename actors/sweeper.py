@@ -82,8 +82,8 @@ class Sweeper:
         now_ms = self._clock_ms()
         for payment in payments:
             self._ask(payment.channel_id, payment_task(payment, now_ms=now_ms))
-        for refund in refunds:
-            self._ask(refund.channel_id, refund_task(refund))
+        for refund, original in refunds:
+            self._ask(refund.channel_id, refund_task(refund, original))
         if (now_s := time.monotonic()) >= self._expire_due_s:
             expired_count = await self._database.run(approval_store.expire, now_ms=now_ms)
             if expired_count < approval_store.EXPIRE_BATCH:
@@ -104,13 +104,15 @@ def payment_task(payment: Payment, *, now_ms: int) -> Task:
     return Task(operation, payment.tenant_id, Lookup(payment.attempt_no, payment.merchant_no))
 
 
-def refund_task(refund: Refund) -> Task:
+def refund_task(refund: Refund, original: refund_store.Original) -> Task:
     """Return what to do about an unfinished refund: send it (again, same number), or ask about it."""
     number = refund_store.refund_number(refund.attempt_no)
     if refund_life.is_to_send(refund):
         return Task(
             Operation.REFUND,
             refund.tenant_id,
-            RefundRequest(number, refund.attempt_no, refund.merchant_no, refund.amount_minor, refund.currency_code),
+            RefundRequest(
+                number, refund.attempt_no, refund.merchant_no, refund.amount_minor, refund.currency_code, *original
+            ),
         )
     return Task(Operation.QUERY_REFUND, refund.tenant_id, RefundLookup(number, refund.attempt_no, refund.merchant_no))

@@ -10,6 +10,7 @@ from domain.credentials import Credentials, Needs
 if TYPE_CHECKING:
     from channels.sandbox.client import Transport
     from channels.sandbox.config import SandboxConfig
+    from channels.unionpay.config import UnionPayConfig
     from channels.wechatpay.config import WechatpayConfig
 
 
@@ -97,9 +98,37 @@ def _wechatpay_bills(setup: Setup) -> BillReader:
     return WechatpayBills()
 
 
+def _unionpay_config(setup: Setup) -> "UnionPayConfig":
+    from channels.unionpay.config import UnionPayConfig
+
+    return UnionPayConfig.of(channel_id=setup.channel_id, settings=setup.settings, accounts=setup.accounts)
+
+
+def _unionpay_channel(setup: Setup, _: "Transport") -> Channel:
+    from channels.http import HttpLimits, HttpTransport
+    from channels.unionpay.client import UnionPayChannel
+
+    config = _unionpay_config(setup)
+    limits = HttpLimits(connections_max=config.concurrency_max, total_s=config.timeout_s)
+    return UnionPayChannel(config, HttpTransport(limits))
+
+
+def _unionpay_callbacks(setup: Setup) -> CallbackReader:
+    from channels.unionpay.client import UnionPayCallbacks
+
+    return UnionPayCallbacks(_unionpay_config(setup))
+
+
+def _unionpay_bills(_: Setup) -> BillReader:
+    from channels.unionpay.bills import UnionPayBills
+
+    return UnionPayBills()
+
+
 KINDS: Mapping[str, Kind] = {
     "sandbox": Kind(_sandbox_channel, _sandbox_callbacks),
     "wechatpay": Kind(_wechatpay_channel, _wechatpay_callbacks, _wechatpay_bills),
+    "unionpay": Kind(_unionpay_channel, _unionpay_callbacks, _unionpay_bills),
 }
 
 

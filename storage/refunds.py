@@ -1,7 +1,7 @@
 """Refunds in PostgreSQL. The cap is the CHECK on the payment's row; the unique attempt makes an extra payment go back once."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -14,6 +14,13 @@ _COLUMNS = ", ".join(f"r.{field}" for field in Refund._fields)
 _STATE_AT = Refund._fields.index("state")
 
 Apply = Callable[[Refund, Evidence], tuple[State, bool] | None]
+
+
+class Original(NamedTuple):
+    """What the attempt took that a refund gives back from, and the channel's number of it ("" if it never told)."""
+
+    paid_minor: int = 0
+    channel_txn_no: str = ""
 
 
 def refund_number(attempt_no: str) -> str:
@@ -45,7 +52,7 @@ def refund_attempts(connection: Connection, extras: Sequence[tuple[str, int, str
     )
 
 
-def claim_due(connection: Connection, *, limit: int) -> list[Refund]:
+def claim_due(connection: Connection, *, limit: int) -> list[tuple[Refund, Original]]:
     """Take refunds whose time has come; one that is to be sent is SUBMITTED by this very commit, before it is sent."""
     rows = connection.execute(
         text(
@@ -56,13 +63,16 @@ def claim_due(connection: Connection, *, limit: int) -> list[Refund]:
                 next_action_time = now() + ({_DELAYS})[least(r.query_count + 1, {len(QUERY_DELAYS_S)})]
                     * (0.8 + 0.4 * random()) * interval '1 s',
                 update_time = now(), state = CASE WHEN r.state = 'APPROVED' THEN 'SUBMITTED' ELSE r.state END
-            FROM due, refunds old WHERE r.refund_id = due.refund_id AND old.refund_id = due.refund_id
-            RETURNING {_COLUMNS.replace("r.state", "old.state")}
+            FROM due JOIN refunds old USING (refund_id)
+                 JOIN payments p ON p.tenant_id = old.tenant_id AND p.payment_id = old.payment_id
+                 LEFT JOIN attempts a ON a.attempt_no = old.attempt_no
+            WHERE r.refund_id = due.refund_id
+            RETURNING {_COLUMNS.replace("r.state", "old.state")}, p.amount_minor, coalesce(a.channel_txn_no, '')
             """
         ),
         {"limit": limit},
     )
-    return [_refund_of(row) for row in rows]
+    return [(_refund_of(row), Original(*row[len(Refund._fields) :])) for row in rows]
 
 
 def apply_evidence(connection: Connection, batch: Sequence[Evidence], apply: Apply) -> list[str]:

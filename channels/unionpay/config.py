@@ -33,6 +33,8 @@ PLATFORM_NAMES = ("中国银联股份有限公司",)
 # How long a payer may take. UnionPay refuses an order after its payTimeout, which is what makes its end provable.
 PAY_WINDOW_S = 900
 CONCURRENCY_MAX = 100
+# Shorter than a connector's patience, so that an answer that never comes is told as one.
+TIMEOUT_S = 2.8
 
 
 class Product(StrEnum):
@@ -86,6 +88,7 @@ class UnionPayConfig:
     products: Mapping[str, Product] = field(default_factory=lambda: dict(PRODUCTS))
     pay_window_s: int = PAY_WINDOW_S
     concurrency_max: int = CONCURRENCY_MAX
+    timeout_s: float = TIMEOUT_S
     batch_layout: Layout = field(default_factory=Layout)
 
     @classmethod
@@ -104,6 +107,7 @@ class UnionPayConfig:
             products,
             settings.get("pay_window_s", PAY_WINDOW_S),
             settings.get("concurrency_max", CONCURRENCY_MAX),
+            settings.get("timeout_s", TIMEOUT_S),
             Layout.of(settings.get("batch_layout", {})),
         )
 

@@ -37,6 +37,8 @@ _PAIR = re.compile(r"([^=&]++)=((?:\{[^}]*+\}?|\[[^\]]*+\]?|[^&{\[]++)*+)(?:&|\Z
 GATEWAY, PAGE_OF_BANK, BOUND = "000201", "000202", "000301"
 COLLECT, PAY_OUT, NONE = "000501", "000401", "000000"
 IDENTITY_CARD = "01"
+# A notice's address is obligatory; this one of UnionPay's own says that none is wanted.
+NO_NOTICE_URL = "http://www.specialUrl.com"
 
 
 class Unwritable(Exception):
@@ -60,7 +62,7 @@ def consume(request: Charge, *, biz_type: str, pay_window_s: int) -> Fields:
         "accType": "01",
         "payTimeout": _pay_timeout(fields["txnTime"], request.expire_time_ms, pay_window_s),
         "frontUrl": request.return_url,
-        "backUrl": request.notify_url,
+        "backUrl": request.notify_url or NO_NOTICE_URL,
         "customerIp": request.payer_ip,
         "bindId": request.payer_ref if biz_type == BOUND else "",
     }
@@ -77,7 +79,7 @@ def refund(request: RefundRequest, *, query_id: str) -> Fields:
         "channelType": "07",
         "txnAmt": _amount(request.amount_minor, request.currency_code),
         "origQryId": query_id,
-        "backUrl": request.notify_url,
+        "backUrl": request.notify_url or NO_NOTICE_URL,
         "reqReserved": request.attempt_no,
     }
 
@@ -88,7 +90,7 @@ def debit(request: DebitRequest, encrypt: Encrypt | None) -> Fields:
         "channelType": "07",
         "txnAmt": _amount(request.amount_minor, request.currency_code),
         "currencyCode": YUAN,
-        "backUrl": request.notify_url,
+        "backUrl": request.notify_url or NO_NOTICE_URL,
     }
     if request.agreement_no:
         return fields | {"bindId": request.agreement_no}
@@ -105,7 +107,7 @@ def payout(request: PayoutRequest, encrypt: Encrypt | None) -> Fields:
             "channelType": "07",
             "txnAmt": _amount(request.amount_minor, request.currency_code),
             "currencyCode": YUAN,
-            "backUrl": request.notify_url,
+            "backUrl": request.notify_url or NO_NOTICE_URL,
             "billNo": request.purpose,
         }
         | _account(request.payee, encrypt)
@@ -114,7 +116,7 @@ def payout(request: PayoutRequest, encrypt: Encrypt | None) -> Fields:
 
 def sign(request: SignRequest, encrypt: Encrypt | None) -> Fields:
     """Write the wish to bind a card (签约): at once when its number is given, else on UnionPay's page."""
-    bound = {"bindId": request.mandate_no, "backUrl": request.notify_url, "channelType": "07"}
+    bound = {"bindId": request.mandate_no, "backUrl": request.notify_url or NO_NOTICE_URL, "channelType": "07"}
     if request.payer_ref:
         person = Person(request.payer_name, "", request.payer_ref)
         return _named("72", "01", COLLECT, request.mandate_no) | bound | _person(person, encrypt)

@@ -3,10 +3,11 @@
 import datetime
 import os
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.identifiers import CHINA, RANDOM_BYTES, attempt_number, identifier, luhn_digit
+from domain.identifiers import CHINA, RANDOM_BYTES, attempt_number, identifier, luhn_digit, time_within
 
 times_ms = st.integers(0, 4_102_444_800_000)  # until 2100
 chances = st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES)
@@ -83,5 +84,5 @@ def test_the_time_within_a_number_is_when_it_was_made(now_ms: int, shard: int, r
 
 @pytest.mark.parametrize("text", ["", "n1", "9" * 31, "2026112400" + "9" * 21, "٢" * 31, "0" * 32])
 def test_other_texts_hold_no_time(text: str) -> None:
-    with pytest.raises(ValueError, match="no time|not match|out of range|unconverted"):
+    with pytest.raises(ValueError, match=r"no time|not match|out of range|unconverted"):
         time_within(text)
