@@ -10,13 +10,16 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from actors.allowances import Allowances
 from actors.mailbox import Mailbox, Rate
 from actors.messages import Accepted, CloseWish, NewPayment, Operation, Task, TenantEvidence
 from actors.tables import routing_tables
@@ -24,13 +27,16 @@ from channels.port import Charge, Lookup
 from domain import payments as life
 from domain import refunds as refund_life
 from domain import tenancy
+from domain.account_limits import Allowance, Wish, fitting
 from domain.evidence import Evidence, Outcome
 from domain.health import HealthSnapshot
 from domain.identifiers import RANDOM_BYTES, attempt_number, identifier
+from domain.moments import china_day
 from domain.payments import Follow, Payment, State, Verdict
 from domain.refusals import Kind, Refusal, Refused
 from domain.routing import Decision, OrderFacts, RoutingTable, decide, decision_record, reason_text
 from storage import desk as desk_store
+from storage import limits as limit_store
 from storage import payments as store
 from storage import refunds as refund_store
 from storage.database import Database
@@ -90,6 +96,7 @@ class Router:
         self._clock_ms = clock_ms
         self._desk: desk_store.Desk | None = None
         self._tables: dict[str, RoutingTable] = {}
+        self._allowances = Allowances()
         self._snapshots: dict[str, HealthSnapshot] = {}
         self._open: dict[str, Payment] = {}
         self._waiting: dict[str, str] = {}
@@ -109,8 +116,26 @@ class Router:
         self._tasks.add(task)
 
     async def _read_desk(self) -> None:
-        self._desk = await self._database.run(desk_store.load)
-        self._tables = routing_tables(self._desk)
+        self._take_desk(await self._database.run(desk_store.load))
+        await self._read_allowances()
+
+    def _take_desk(self, desk: desk_store.Desk) -> None:
+        self._desk = desk
+        self._tables = routing_tables(desk)
+        accounts = [account for table in self._tables.values() for account in table.accounts]
+        self._allowances.limits = {account.account_id: account.limits for account in accounts if any(account.limits)}
+
+    async def _read_allowances(self) -> None:
+        if counted := self._allowances.counted:
+            now_ms = self._clock_ms()
+            left = await self._database.run(limit_store.left, counted, day=china_day(now_ms))
+            self._allowances.at(now_ms)
+            self._allowances.learn(left)
+
+    def _come_into_force(self, now_ms: int) -> None:
+        """Take what the desk announced for this moment: terms and settings count to the second, not to the next poll."""
+        if self._desk is not None and (later := self._desk.at(now_ms)) is not self._desk:
+            self._take_desk(later)
 
     async def _watch_desk(self) -> None:
         while True:
@@ -118,6 +143,8 @@ class Router:
             try:
                 if self._desk is None or await self._database.run(desk_store.version) != self._desk.version:
                     await self._read_desk()
+                else:
+                    await self._read_allowances()
             except Exception:
                 log.exception("desk_not_read", shard=self._shard)  # what was read last stays in force
 
@@ -134,6 +161,7 @@ class Router:
     async def submit(self, gateway: str, orders: Sequence[NewPayment]) -> list[Accepted]:
         """Commit intents, one transaction for all, and hand the charges on. Answers as soon as they are committed."""
         now_ms = self._clock_ms()
+        self._come_into_force(now_ms)
         chances = os.urandom(RANDOM_BYTES * len(orders))
         planned: dict[int, tuple[store.Intent, Decision]] = {}
         refusals: dict[int, Refusal] = {}
@@ -145,9 +173,9 @@ class Router:
             else:
                 planned[index] = plan
         answers: list[Accepted] = [Accepted()] * len(orders)
-        made: dict[str, int] = {}
-        if planned:
-            made = await self._database.run(store.accept, [intent for intent, _ in planned.values()])
+        made, over = await self._accept(planned, now_ms)
+        if over:
+            made |= await self._decide_again(over, orders, planned, refusals, now_ms)
         charges: list[Payment] = []
         for intent, decision in planned.values():
             if intent.payment_id in made:
@@ -162,6 +190,38 @@ class Router:
             for index, answer in zip(left, await self._explain(gateway, left, orders, planned, refusals), strict=True):
                 answers[index] = answer
         return answers
+
+    async def _accept(
+        self, planned: dict[int, tuple[store.Intent, Decision]], now_ms: int
+    ) -> tuple[dict[str, int], list[int]]:
+        """Write intents; return when each was made, and the places of those whose account's limit is used up."""
+        intents = [intent for intent, _ in planned.values()]
+        wishes = self._allowances.wishes((intent, intent.amount_minor) for intent in intents)
+        if not wishes:
+            return await self._database.run(store.accept, intents) if intents else {}, []
+        made, over, left = await self._database.run(_accept_within, intents, wishes, china_day(now_ms))
+        self._allowances.learn(left)
+        return made, [index for index, (intent, _) in planned.items() if intent.attempt_no in over]
+
+    async def _decide_again(
+        self,
+        over: Sequence[int],
+        orders: Sequence[NewPayment],
+        planned: dict[int, tuple[store.Intent, Decision]],
+        refusals: dict[int, Refusal],
+        now_ms: int,
+    ) -> dict[str, int]:
+        """Decide once more for orders that others were faster than, with what the database said is left."""
+        again: dict[int, tuple[store.Intent, Decision]] = {}
+        for index in over:
+            plan = self._plan(orders[index], now_ms, os.urandom(RANDOM_BYTES))
+            if isinstance(plan, Refusal):
+                refusals[index] = plan
+            else:
+                again[index] = planned[index] = plan
+        made, lost = await self._accept(again, now_ms)
+        refusals.update((index, _account_limit(again[index][0])) for index in lost)
+        return made
 
     def _plan(self, order: NewPayment, now_ms: int, chance: bytes) -> "tuple[store.Intent, Decision] | Refusal":
         table = self._tables.get(order.tenant_id)
@@ -178,6 +238,7 @@ class Router:
         account = decision.chosen
         if account is None:
             return no_route(decision)
+        self._allowances.spend(account.account_id, order.amount_minor)
         intent = store.Intent(
             order.tenant_id, identifier("pay_", now_ms=now_ms, random=chance), order.request_id, order.content_hash,
             order.order_no, order.product_code, order.amount_minor, order.currency_code, order.method, order.terminal,
@@ -194,7 +255,10 @@ class Router:
             order.tenant_id, order.order_no, order.product_code, order.amount_minor, order.currency_code, order.method,
             order.terminal, order.source, order.payer_ref, order.institution_id,
         )  # fmt: skip
-        return decide(facts, table, self._snapshots, now_ms=now_ms, draw=random.random(), exclude=exclude)
+        return decide(
+            facts, table, self._snapshots, now_ms=now_ms, draw=random.random(), exclude=exclude,
+            allowances=self._allowances.at(now_ms),
+        )  # fmt: skip
 
     def _count(self, decision: Decision) -> None:
         chosen = decision.chosen.channel_id if decision.chosen else ""
@@ -334,6 +398,7 @@ class Router:
         """Apply at most one piece of evidence per payment, and one success per order; return what is left to do."""
         await self._fill([batch[index].evidence.attempt_no for index in todo])
         now_ms = self._clock_ms()
+        self._come_into_force(now_ms)
         plan = _Plan()
         later: list[int] = []
         for index in todo:
@@ -354,10 +419,20 @@ class Router:
         if plan.is_empty():
             return later
         try:
-            settled, moved = await self._database.run(_write, plan)
+            settled, moved, left = await self._write(plan, now_ms)
         except IntegrityError as error:
             return later + await self._isolate(plan, batch, results, error)
+        self._allowances.learn(left)
         return later + self._finish(plan, settled, moved, results)
+
+    async def _write(
+        self, plan: "_Plan", now_ms: int
+    ) -> tuple[list[store.Settled], set[str], dict[str, Allowance]]:
+        wishes = self._allowances.wishes(
+            (redirect, payment.amount_minor) for _, redirect, payment in plan.redirects.values() if redirect.decision
+        )
+        freed = plan.freed() if self._allowances.limits else {}
+        return await self._database.run(_write, plan, wishes, freed, china_day(now_ms))
 
     async def _isolate(
         self, plan: "_Plan", batch: Sequence[TenantEvidence], results: list[str], error: IntegrityError
@@ -425,6 +500,7 @@ class Router:
             return
         self._count(decision)
         account = decision.chosen
+        self._allowances.spend(account.account_id, payment.amount_minor)
         number = attempt_number(shard=self._shard, now_ms=now_ms, random=os.urandom(RANDOM_BYTES))
         moved = payment._replace(
             channel_id=account.channel_id, account_id=account.account_id, merchant_no=account.merchant_no,
@@ -505,7 +581,7 @@ class Router:
                 plan.redirects[payment.payment_id] = (index, _close_redirect(payment, wish.reason), closing)
                 answers.append(Accepted(payment=closing._replace(revision=closing.revision + 1)))
         if plan.redirects:
-            _, moved = await self._database.run(_write, plan)
+            _, moved, _ = await self._write(plan, self._clock_ms())
             for payment_id, (index, _, closing) in plan.redirects.items():
                 self._open.pop(closing.attempt_no, None)
                 if payment_id not in moved:
@@ -517,6 +593,7 @@ class Router:
     async def dry_run(self, orders: Sequence[OrderFacts]) -> list[Decision | Refusal]:
         """Decide for orders that are not made."""
         now_ms = self._clock_ms()
+        self._come_into_force(now_ms)
         answers: list[Decision | Refusal] = []
         for facts in orders:
             table = self._tables.get(facts.tenant_id)
@@ -525,7 +602,11 @@ class Router:
             elif refusal := _not_sold(self._desk.tenants[facts.tenant_id], facts):
                 answers.append(refusal)
             else:
-                answers.append(decide(facts, table, self._snapshots, now_ms=now_ms, draw=random.random()))
+                allowances = self._allowances.at(now_ms)
+                decision = decide(
+                    facts, table, self._snapshots, now_ms=now_ms, draw=random.random(), allowances=allowances
+                )
+                answers.append(decision)
         return answers
 
 
@@ -543,6 +624,13 @@ class _Plan:
     def indices(self) -> list[int]:
         """Return the places in the batch of what moves payments."""
         return [index for index, _, _ in (*self.changes.values(), *self.redirects.values())]
+
+    def freed(self) -> dict[str, str]:
+        """Return, by payment, the attempts that will never take money as far as anybody can tell."""
+        ended = {State.FAILED, State.CLOSED}
+        failed = {name: change.attempt_no for name, (_, change, _) in self.changes.items() if change.new_state in ended}
+        left = {name: redirect.old_attempt_no for name, (_, redirect, _) in self.redirects.items() if redirect.decision}
+        return failed | left
 
     def is_empty(self) -> bool:
         return not (self.changes or self.redirects or self.cases or self.extra_refunds)
@@ -579,15 +667,42 @@ class _Plan:
         self.changes[payment.payment_id] = (index, change, after)
 
 
-def _write(connection: Any, plan: _Plan) -> tuple[list[store.Settled], set[str]]:
-    """Write a plan: the second transaction of a payment's life."""
+def _accept_within(
+    connection: Connection, intents: Sequence[store.Intent], wishes: Sequence[Wish], day: date
+) -> tuple[dict[str, int], set[str], dict[str, Allowance]]:
+    """Write the intents that fit into their accounts' limits; return the attempts that do not, and what is left."""
+    fits, left = fitting(wishes, limit_store.hold(connection, wishes, day=day))
+    over = {wish.attempt_no for wish in wishes}.difference(wish.attempt_no for wish in fits)
+    within = [intent for intent in intents if intent.attempt_no not in over]
+    made = store.accept(connection, within) if within else {}
+    written = {intent.attempt_no for intent in within if intent.payment_id in made}
+    limit_store.reserve(connection, [wish for wish in fits if wish.attempt_no in written], day=day)
+    return made, over, left
+
+
+def _write(
+    connection: Connection, plan: _Plan, wishes: Sequence[Wish], freed: Mapping[str, str], day: date
+) -> tuple[list[store.Settled], set[str], dict[str, Allowance]]:
+    """Write a plan: the second transaction of a payment's life. A redirect to an account that is used up is left out."""
+    fits, over = wishes, set[str]()
+    left: dict[str, Allowance] = {}
+    if wishes or freed:
+        fits, left = fitting(wishes, limit_store.hold(connection, wishes, day=day, freed=freed.values()))
+        over = {wish.attempt_no for wish in wishes}.difference(wish.attempt_no for wish in fits)
     settled = store.settle(connection, [change for _, change, _ in plan.changes.values()]) if plan.changes else []
-    moved = store.redirect(connection, [item for _, item, _ in plan.redirects.values()]) if plan.redirects else set()
+    redirects = [item for _, item, _ in plan.redirects.values() if item.attempt_no not in over]
+    moved = store.redirect(connection, redirects) if redirects else set()
+    done = moved.union(item.payment_id for item in settled)
+    if free := [attempt_no for payment_id, attempt_no in freed.items() if payment_id in done]:
+        limit_store.give_back(connection, free)
+    written = {redirect.attempt_no for redirect in redirects if redirect.payment_id in moved}
+    if taken := [wish for wish in fits if wish.attempt_no in written]:
+        limit_store.reserve(connection, taken, day=day)
     if plan.cases:
         store.open_cases(connection, plan.cases)
     if plan.extra_refunds:
         refund_store.refund_attempts(connection, plan.extra_refunds)
-    return settled, moved
+    return settled, moved, left
 
 
 def _extra_refund(payment: Payment, item: Evidence) -> tuple[str, int, str, str]:
@@ -609,6 +724,13 @@ def _close_redirect(payment: Payment, reason: str) -> store.Redirect:
         payment.tenant_id, payment.payment_id, payment.revision, life.Event.ASK_CLOSE, "CALLER", reason,
         payment.attempt_no, "", payment.channel_id, payment.account_id, payment.merchant_no, payment.attempt_no,
         payment.attempt_index, payment.send_count, "", reason, 0,
+    )  # fmt: skip
+
+
+def _account_limit(intent: store.Intent) -> Refusal:
+    return Refusal(
+        Kind.FORBIDDEN_BY_STATE, "ACCOUNT_LIMIT", f"account {intent.account_id} has taken all that it may for now",
+        metadata=(("account_id", intent.account_id),),
     )  # fmt: skip
 
 

@@ -10,17 +10,21 @@ that the stored propensities are exact.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from domain.account_limits import NOTHING_KNOWN, Allowance, Limits
+from domain.fees import Schedule, fee_at
 from domain.health import Health, HealthSnapshot
+from domain.identifiers import CHINA
 from domain.limits import LimitBook
 from domain.money import Money, decimal_text, share_bps
 from domain.plug_ins import ChannelFacts
 from domain.rules import CompiledRules, Limit, Verdict, compile_rules
+from domain.settings import Level, Settings
 
 # Explorations and probes cost a payer's patience when they fail, so they use small orders: 500.00 and 100.00.
 EXPLORE_AMOUNT_MAX_MINOR = 50_000
@@ -31,12 +35,18 @@ PROBE_SMALL_WAIT_MS = 3_000
 NOISE_BAND_BPS = 20
 # A channel of which nobody has heard is expected to be like most.
 PRIOR_SUCCESS_RATE = 0.95
+# The keys of settings that stand for a field of a routing table.
+SETTINGS_PREFIX = "routing."
 # Remembered static plans; one is about 1 kB. Beyond that the memory starts anew.
 PLANS_MAX = 2_048
 
 
 class Account(NamedTuple):
-    """A tenant's contract on a channel. Empty `terminals`, `products` and `partner_only` mean all; cap 0 means none."""
+    """A tenant's contract on a channel, in the version that is in force.
+
+    Empty `terminals`, `products`, `institutions` and `partner_only` mean all; cap 0 means none. `institutions` names every
+    branch that may use it. `fees` is the schedule where there is one; without it the three numbers hold for every amount.
+    """
 
     account_id: str
     channel_id: str
@@ -53,6 +63,10 @@ class Account(NamedTuple):
     max_amount_minor: int = 10**12
     currency_code: str = "CNY"
     refund_window_days: int = 365
+    institutions: frozenset[str] = frozenset()
+    fees: Schedule = ()
+    limits: Limits = Limits()
+    version: int = 1
 
 
 class OrderFacts(NamedTuple):
@@ -98,8 +112,12 @@ class Elimination(StrEnum):
     TERMINAL_UNSUPPORTED = "TERMINAL_UNSUPPORTED"
     PRODUCT_NOT_BOUND = "PRODUCT_NOT_BOUND"
     CHANNEL_NOT_ALLOWED_FOR_SOURCE = "CHANNEL_NOT_ALLOWED_FOR_SOURCE"
+    INSTITUTION_NOT_BOUND = "INSTITUTION_NOT_BOUND"
     CURRENCY_UNSUPPORTED = "CURRENCY_UNSUPPORTED"
     AMOUNT_OUT_OF_RANGE = "AMOUNT_OUT_OF_RANGE"
+    OVER_DAY_LIMIT = "OVER_DAY_LIMIT"  # of what the account may take in a day, too little is left
+    OVER_MONTH_LIMIT = "OVER_MONTH_LIMIT"
+    RATE_LIMITED = "RATE_LIMITED"  # the account has had its orders of this second
     ALREADY_TRIED = "ALREADY_TRIED"
     CHANNEL_HELD = "CHANNEL_HELD"  # we hold it back ourselves: its mailbox is full
     MAINTENANCE_WINDOW = "MAINTENANCE_WINDOW"
@@ -163,7 +181,8 @@ class RoutingTable:
     """What decisions rest on: one version of the configuration.
 
     `margin_bps` is what an order is worth to the insurer, in ten-thousandths of its amount: 10,000 makes success weigh
-    most, 500 makes fees weigh. `explore_share` is the share of small orders sent to another healthy channel.
+    most, 500 makes fees weigh. `explore_share` is the share of small orders sent to another healthy channel. Both, and
+    the amounts below them, give way to what `settings` say for an order's kind.
     """
 
     accounts: tuple[Account, ...]
@@ -176,7 +195,8 @@ class RoutingTable:
     noise_band_bps: int = NOISE_BAND_BPS
     prior_success_rate: float = PRIOR_SUCCESS_RATE
     config_version: int = 0
-    _plans: dict[tuple[str, ...], tuple[_Planned, ...]] = field(
+    settings: Settings = field(default_factory=lambda: Settings(""))
+    _plans: "dict[tuple[str, ...], tuple[tuple[_Planned, ...], RoutingTable]]" = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -185,24 +205,36 @@ class RoutingTable:
         names = [name for name in self.__dataclass_fields__ if name != "_plans"]
         return RoutingTable, tuple(getattr(self, name) for name in names)
 
-    def plan(self, facts: OrderFacts) -> tuple[_Planned, ...]:
-        """Return the tenant's accounts with what eliminates them for every order of this kind; remembered."""
-        key = (facts.tenant_id, facts.product_code, facts.currency_code, facts.method, facts.terminal, facts.source)
+    def plan(self, facts: OrderFacts) -> "tuple[tuple[_Planned, ...], RoutingTable]":
+        """Return the tenant's accounts with what eliminates them for every order of this kind; remembered.
+
+        With them comes this table as the settings for that kind of order have it.
+        """
+        key = (facts.tenant_id, facts.product_code, facts.currency_code, facts.method, facts.terminal, facts.source,
+               facts.institution_id)  # fmt: skip
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
             mine = (account for account in self.accounts if account.tenant_id == facts.tenant_id)
-            plan = tuple(_Planned(account, _unbound(account, facts), self._windows_of(account)) for account in mine)
-            self._plans[key] = plan
+            planned = tuple(_Planned(account, _unbound(account, facts), self._windows_of(account)) for account in mine)
+            plan = self._plans[key] = planned, self._as_set_for(facts)
         return plan
+
+    def _as_set_for(self, facts: OrderFacts) -> "RoutingTable":
+        level = Level(facts.tenant_id, facts.institution_id, facts.product_code, facts.source, facts.terminal, facts.method)
+        keys = self.settings.names(SETTINGS_PREFIX)
+        values: dict[str, Any] = {key.removeprefix(SETTINGS_PREFIX): self.settings.value(key, level) for key in keys}
+        return replace(self, **values) if values else self
 
     def _windows_of(self, account: Account) -> tuple[Window, ...]:
         return tuple(window for window in self.windows if window.channel_id == account.channel_id)
 
 
-def fee_minor(account: Account, amount_minor: int) -> int:
-    """Return what a channel takes for an order, in minor units."""
+def fee_minor(account: Account, amount_minor: int, now_ms: int) -> int:
+    """Return what a channel takes for an order, in minor units, by the fees of that moment."""
+    if account.fees:
+        return fee_at(account.fees, amount_minor, now_ms)
     fee = share_bps(amount_minor, account.fee_bps) + account.fee_flat_minor
     return min(fee, account.fee_cap_minor) if account.fee_cap_minor else fee
 
@@ -212,6 +244,8 @@ def _unbound(account: Account, facts: OrderFacts) -> str:
         return Elimination.CHANNEL_NOT_ALLOWED_FOR_SOURCE
     if account.products and facts.product_code not in account.products:
         return Elimination.PRODUCT_NOT_BOUND
+    if account.institutions and facts.institution_id not in account.institutions:
+        return Elimination.INSTITUTION_NOT_BOUND
     if facts.method and facts.method not in account.methods:
         return Elimination.METHOD_UNSUPPORTED
     if facts.terminal and account.terminals and facts.terminal not in account.terminals:
@@ -229,14 +263,16 @@ def decide(
     exclude: frozenset[str] = frozenset(),
     held: frozenset[str] = frozenset(),
     book: LimitBook | None = None,
+    allowances: Mapping[str, Allowance] = NOTHING_KNOWN,
 ) -> Decision:
     """Choose an account for an order.
 
     `snapshots` is by channel id and may lack some; `draw` in [0, 1) decides probes and explorations. `exclude` names
-    the channels that this payment tried already, `held` those that we hold back ourselves. LIMIT rules look into `book`.
+    the channels that this payment tried already, `held` those that we hold back ourselves. `allowances` tells, by account
+    id, what is left of limits; LIMIT rules look into `book`.
     """
-    plan = table.plan(facts)
-    candidates = [_judge(item, facts, table, snapshots, now_ms, exclude, held) for item in plan]
+    plan, table = table.plan(facts)
+    candidates = [_judge(item, facts, table, snapshots, now_ms, exclude, held, allowances) for item in plan]
     plain = [candidate.expected_value_minor for candidate in candidates]
     verdict = _rule(candidates, facts, table.rules) if table.rules else None
     if verdict and verdict.limits and book:
@@ -273,16 +309,19 @@ def _judge(
     now_ms: int,
     exclude: frozenset[str],
     held: frozenset[str],
+    allowances: Mapping[str, Allowance],
 ) -> Candidate:
     """Give one account its numbers, and the first reason that eliminates it (rules come later)."""
     account = item.account
     channel_id, amount = account.channel_id, facts.amount_minor
     snapshot = snapshots.get(channel_id)
-    fee = fee_minor(account, amount)
+    fee = fee_minor(account, amount, now_ms)
     reason, note, since_ms = item.eliminated_by, "", 0
     if not reason:
         if not account.min_amount_minor <= amount <= account.max_amount_minor:
             reason, note = Elimination.AMOUNT_OUT_OF_RANGE, _limit_note(account, amount)
+        elif allowances and (over := _over_limit(account, amount, allowances)):
+            reason = over
         elif channel_id in exclude:
             reason = Elimination.ALREADY_TRIED
         elif channel_id in held:
@@ -308,6 +347,17 @@ def _limit_note(account: Account, amount_minor: int) -> str:
     over = amount_minor > account.max_amount_minor
     limit = Money(account.max_amount_minor if over else account.min_amount_minor, account.currency_code)
     return f"{'over' if over else 'under'} single limit {decimal_text(limit)}"
+
+
+def _over_limit(account: Account, amount_minor: int, allowances: Mapping[str, Allowance]) -> str:
+    left = allowances.get(account.account_id)
+    if left is None:
+        return ""
+    if amount_minor > left.day_minor:
+        return Elimination.OVER_DAY_LIMIT
+    if amount_minor > left.month_minor:
+        return Elimination.OVER_MONTH_LIMIT
+    return Elimination.RATE_LIMITED if left.paced else ""
 
 
 def _not_admitted(snapshot: HealthSnapshot, facts: OrderFacts, table: RoutingTable, now_ms: int) -> str:
@@ -460,8 +510,6 @@ def _drawn(shares: Shares, draw: float) -> int:
 STATE_ELIMINATIONS = frozenset(
     {Elimination.CIRCUIT_OPEN, Elimination.FORCED_OPEN, Elimination.HALF_OPEN_BUDGET, Elimination.RAMP}
 )
-# Reasons are read by people in China, wherever the server stands.
-SHANGHAI = timedelta(hours=8)
 
 
 def reason_text(decision: Decision) -> str:
@@ -488,7 +536,7 @@ def _candidate_text(candidate: Candidate, decision: Decision, chosen: bool) -> s
     if eliminated == Elimination.RULE_LIMIT:
         return f"has what {_rule_text(candidate.rule_id)} allows"
     if eliminated in STATE_ELIMINATIONS and candidate.since_ms:
-        since = datetime.fromtimestamp(candidate.since_ms / 1_000, UTC) + SHANGHAI
+        since = datetime.fromtimestamp(candidate.since_ms / 1_000, CHINA)
         return f"{candidate.state} since {since:%H:%M:%S}" + (f" ({candidate.note})" if candidate.note else "")
     if eliminated == Elimination.MAINTENANCE_WINDOW:
         return f"in a maintenance window ({candidate.note})"

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from domain import terms
 from domain.credentials import Credentials
+from domain.refusals import Refused, Violation, invalid
+from domain.settings import Level, Setting, value_violation
 from domain.tenancy import Institution, Product
 from storage import approval_policies
 
@@ -74,7 +78,36 @@ class Desk(NamedTuple):
     accounts: list[AccountRow]
     windows: list[WindowRow]
     forced: dict[str, ForcedRow]
-    later: Sequence[AccountRow] = ()  # versions of accounts whose moment is still to come, the first to come first
+    settings: Sequence[Setting] = ()
+    # Versions of accounts and settings whose moment is still to come, the first to come first.
+    later_accounts: Sequence[AccountRow] = ()
+    later_settings: Sequence[Setting] = ()
+
+    @property
+    def next_ms(self) -> int:
+        """When something that is known already comes into force, in Unix milliseconds; 0 for nothing."""
+        moments = [item.valid_from_ms for item in self.later_accounts]
+        moments += [item.valid_from_ms for item in self.later_settings]
+        return min(moments, default=0)
+
+    def at(self, now_ms: int) -> "Desk":
+        """Return the desk with everything in force whose moment has come."""
+        if not self.next_ms or now_ms < self.next_ms:
+            return self
+        accounts = {account.account_id: account for account in self.accounts}
+        settings = {(setting.key, setting.level): setting for setting in self.settings}
+        for account in self.later_accounts:
+            if account.valid_from_ms <= now_ms:
+                accounts[account.account_id] = account
+        for setting in self.later_settings:
+            if setting.valid_from_ms <= now_ms:
+                settings[setting.key, setting.level] = setting
+        return self._replace(
+            accounts=[accounts[account_id] for account_id in sorted(accounts)],
+            settings=[setting for setting in settings.values() if setting.value is not None],
+            later_accounts=[item for item in self.later_accounts if item.valid_from_ms > now_ms],
+            later_settings=[item for item in self.later_settings if item.valid_from_ms > now_ms],
+        )
 
 
 def version(connection: Connection) -> int:
@@ -89,7 +122,8 @@ def load(connection: Connection) -> Desk:
     query = connection.exec_driver_sql
     channels = query("SELECT channel_id, display_name, kind, settings FROM channels ORDER BY channel_id")
     accounts = query(_IN_FORCE)
-    later = query(_LATER)
+    later_accounts = query(_LATER)
+    settings, later_settings = _load_settings(connection)
     windows = query(
         """SELECT window_id, channel_id, (extract(epoch FROM start_time) * 1000)::bigint,
                   (extract(epoch FROM end_time) * 1000)::bigint, reason
@@ -108,7 +142,9 @@ def load(connection: Connection) -> Desk:
         accounts=[_account_of(row) for row in accounts],
         windows=[WindowRow(*row) for row in windows],
         forced={row[0]: ForcedRow(*row) for row in forced},
-        later=[_account_of(row) for row in later],
+        settings=settings,
+        later_accounts=[_account_of(row) for row in later_accounts],
+        later_settings=later_settings,
     )
 
 
@@ -131,6 +167,29 @@ _LATER = f"""
 def _account_of(row: Sequence[Any]) -> AccountRow:
     account_id, tenant_id, channel_id, merchant_no, terms, version_no, valid_from_ms = row
     return AccountRow(account_id, tenant_id, channel_id, merchant_no, terms, (), version_no, valid_from_ms)
+
+
+def _load_settings(connection: Connection) -> tuple[list[Setting], list[Setting]]:
+    """Read what is in force, and what will be: of a level's versions, one that is made later outdoes those before it."""
+    rows = connection.exec_driver_sql(
+        """SELECT key, tenant_id, institution_id, product_code, source, terminal, method, value, version,
+                  CASE WHEN isfinite(valid_from) THEN (extract(epoch FROM valid_from) * 1000)::bigint ELSE 0 END,
+                  valid_from <= now()
+           FROM settings s WHERE NOT EXISTS (SELECT 1 FROM settings n
+               WHERE (n.tenant_id, n.key, n.institution_id, n.product_code, n.source, n.terminal, n.method)
+                   = (s.tenant_id, s.key, s.institution_id, s.product_code, s.source, s.terminal, s.method)
+               AND n.version > s.version AND n.valid_from <= greatest(s.valid_from, now()))
+           ORDER BY valid_from, version"""
+    )
+    settings: list[Setting] = []
+    later: list[Setting] = []
+    for row in rows:
+        setting = Setting(row[0], Level(*row[1:7]), row[7], row[8], row[9])
+        if not row[10]:
+            later.append(setting)
+        elif setting.value is not None:
+            settings.append(setting)
+    return settings, later
 
 
 def _load_tenants(connection: Connection) -> dict[str, Tenant]:
@@ -157,10 +216,9 @@ def _load_tenants(connection: Connection) -> dict[str, Tenant]:
 
 
 def install(connection: Connection, document: Mapping[str, Any]) -> None:
-    """Bring tenants, channels, accounts and endpoints to what a desk document says; what it does not name stays.
+    """Bring the desk to what a document says; what it does not name stays. Raise Refused for what breaks a rule.
 
-    Its secrets are passed over: `storage/credentials.py` installs a document with them. Raise Refused for a policy of
-    approvals that is none.
+    Its secrets are passed over: `storage/credentials.py` installs a document with them.
     """
     for tenant in document.get("tenants", ()):
         _install_tenant(connection, tenant)
@@ -170,6 +228,8 @@ def install(connection: Connection, document: Mapping[str, Any]) -> None:
             "settings": json.dumps(channel.get("settings", {}))})  # fmt: skip
     for account in document.get("accounts", ()):
         _install_account(connection, account)
+    for setting in document.get("settings", ()):
+        _install_setting(connection, setting)
 
 
 def _install_tenant(connection: Connection, tenant: Mapping[str, Any]) -> None:
@@ -198,6 +258,9 @@ def _install_tenant(connection: Connection, tenant: Mapping[str, Any]) -> None:
 
 def _install_account(connection: Connection, account: Mapping[str, Any]) -> None:
     """Make or change an account; other terms than those made last are a version of their own, in force at once."""
+    known = _with_moments({name: term for name, term in account.get("terms", {}).items() if name != "secret"})
+    if found := terms.violations(known):
+        raise Refused(invalid(*(Violation(f"{account['account_id']}: {name}", rule) for name, rule in found)))
     _upsert(connection, "merchant_accounts", ("account_id",), {
         "account_id": account["account_id"], "tenant_id": account["tenant_id"], "channel_id": account["channel_id"],
         "merchant_no": account["merchant_no"]})  # fmt: skip
@@ -209,9 +272,38 @@ def _install_account(connection: Connection, account: Mapping[str, Any]) -> None
                FROM merchant_account_versions WHERE account_id = :account_id
                HAVING (array_agg(terms ORDER BY version DESC))[1] IS DISTINCT FROM CAST(:terms AS jsonb)"""
         ),
-        {"account_id": account["account_id"],
-         "terms": json.dumps({name: term for name, term in account.get("terms", {}).items() if name != "secret"})},
-    )  # fmt: skip
+        {"account_id": account["account_id"], "terms": json.dumps(known)},
+    )
+
+
+def _with_moments(value: Any) -> Any:
+    """Return a value of a document with its times as milliseconds: `valid_from` becomes `valid_from_ms`."""
+    if isinstance(value, Mapping):
+        return {
+            f"{name}_ms" if isinstance(item, datetime) else name: _with_moments(item) for name, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_with_moments(item) for item in value]
+    return int(value.timestamp() * 1_000) if isinstance(value, datetime) else value
+
+
+def _install_setting(connection: Connection, setting: Mapping[str, Any]) -> None:
+    """Give a setting a value at a level; another value than that given last is a version of its own."""
+    if violation := value_violation(setting["key"], setting["value"]):
+        raise Refused(invalid(violation._replace(field=f"{setting['key']}: {violation.field}")))
+    level = Level(**{name: setting[name] for name in Level._fields if name in setting})
+    connection.execute(
+        text(
+            """INSERT INTO settings (key, tenant_id, institution_id, product_code, source, terminal, method, version,
+                                     value, valid_from, principal)
+               SELECT :key, :tenant_id, :institution_id, :product_code, :source, :terminal, :method,
+                      coalesce(max(version), 0) + 1, :value, now(), 'desk document'
+               FROM settings WHERE (key, tenant_id, institution_id, product_code, source, terminal, method)
+                   = (:key, :tenant_id, :institution_id, :product_code, :source, :terminal, :method)
+               HAVING (array_agg(value ORDER BY version DESC))[1] IS DISTINCT FROM CAST(:value AS jsonb)"""
+        ),
+        {"key": setting["key"], "value": json.dumps(setting["value"]), **level._asdict()},
+    )
 
 
 def _upsert(connection: Connection, table: str, key: Sequence[str], values: dict[str, Any]) -> None:

@@ -108,7 +108,7 @@ class TestValue:
         ],
     )
     def test_fees(self, changes: dict[str, Any], amount_minor: int, fee: int) -> None:
-        assert fee_minor(account("wx", **changes), amount_minor) == fee
+        assert fee_minor(account("wx", **changes), amount_minor, NOW_MS) == fee
 
     def test_an_unknown_channel_is_expected_to_be_like_most(self) -> None:
         decision = route((account("new"), account("old")), (snapshot("old", success_rate=0.5),))
