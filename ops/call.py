@@ -19,12 +19,13 @@ from protos.paydesk.v1 import (
     audit_pb2,
     channels_pb2,
     events_pb2,
+    identity_pb2,
     payments_pb2,
     routing_pb2,
     simulator_pb2,
 )
 
-_MODULES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, approvals_pb2, audit_pb2, simulator_pb2)
+_MODULES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, approvals_pb2, identity_pb2, audit_pb2, simulator_pb2)
 
 
 class BadCall(Exception):

@@ -43,6 +43,7 @@ async def propose(
     """Propose a sensitive act for the caller. Raise Refused."""
     who = caller()
     ask = Ask(
-        who.tenant_id, who.principal, arguments, reason, request_id, address=who.address, content_hash=content_hash
-    )
+        who.tenant_id, who.principal, arguments, reason, request_id, address=who.address, person=who.person,
+        content_hash=content_hash,
+    )  # fmt: skip
     return await database.run(approvals.propose, kind, ask, now_ms=time.time_ns() // 1_000_000)

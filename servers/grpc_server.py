@@ -21,6 +21,8 @@ from protos.paydesk.v1 import (
     channels_pb2_grpc,
     events_pb2,
     events_pb2_grpc,
+    identity_pb2,
+    identity_pb2_grpc,
     payments_pb2,
     payments_pb2_grpc,
     routing_pb2,
@@ -37,6 +39,7 @@ from servers.gateway import Gateway
 from servers.identity import KeyRing
 from servers.interceptor import Door
 from servers.payments import PaymentsService
+from servers.principals import IdentityService
 from servers.routing import RoutingService
 from servers.simulator import SimulatorService
 from storage.database import Database
@@ -71,9 +74,10 @@ class Parts:
     directory: Directory
     database: Database
     heads: SignedHeads
+    pepper: bytes
 
 
-SERVICES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, approvals_pb2, audit_pb2, simulator_pb2)
+SERVICES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, approvals_pb2, identity_pb2, audit_pb2, simulator_pb2)
 
 
 def service_names() -> list[str]:
@@ -101,6 +105,7 @@ def add_services(door: Door, parts: Parts, *, simulator: bool) -> None:
     routing_pb2_grpc.add_RoutingServicer_to_server(RoutingService(gateway, desk, database), door)
     events_pb2_grpc.add_EventsServicer_to_server(EventsService(database), door)
     approvals_pb2_grpc.add_ApprovalsServicer_to_server(ApprovalsService(database), door)
+    identity_pb2_grpc.add_IdentityServicer_to_server(IdentityService(database, parts.pepper), door)
     audit_pb2_grpc.add_AuditServicer_to_server(AuditService(database, parts.heads), door)
     if simulator:
         simulator_pb2_grpc.add_SimulatorServicer_to_server(SimulatorService(directory.peer("simulator")), door)
@@ -129,7 +134,7 @@ async def serve(
         maximum_concurrent_rpcs=settings.concurrent_calls_max,
     )
     door = Door(server, keys, registry)
-    add_services(door, Parts(gateway, desk, directory, database, heads), simulator=settings.simulator)
+    add_services(door, Parts(gateway, desk, directory, database, heads, pepper), simulator=settings.simulator)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if settings.reflection:

@@ -20,6 +20,7 @@ class Caller(NamedTuple):
     """An authenticated caller. The tenant comes from here, never from a request. `address` is where the call came from.
 
     `grants` is empty where every role reaches everywhere; `scope` is how far the method that is being called may reach.
+    `person` is the human being behind the principal, where one is named.
     """
 
     tenant_id: str
@@ -28,6 +29,7 @@ class Caller(NamedTuple):
     address: str = ""
     grants: tuple[Grant, ...] = ()
     scope: Scope = EVERYWHERE
+    person: str = ""
 
 
 _caller: ContextVar[Caller] = ContextVar("caller")
@@ -49,9 +51,11 @@ _PAY = frozenset({"PARTNER_API", "OPS"})
 _OPERATE = frozenset({"OPS", "FINANCE_MAKER"})
 _CHANNEL = frozenset({"CHANNEL_ADMIN", "SRE"})
 _AUDIT = frozenset({"AUDITOR", "TENANT_ADMIN"})
+_ADMINISTER = frozenset({"TENANT_ADMIN", "PLATFORM_ADMIN"})
+_WHO_MAY = _ADMINISTER | {"AUDITOR"}
 _PROPOSE = frozenset({"OPS", "FINANCE_MAKER", "CHANNEL_ADMIN", "SRE", "TENANT_ADMIN", "PARTNER_API"})
 # Each kind of act names its own among them.
-_DECIDE = frozenset({"FINANCE_CHECKER", "CHANNEL_ADMIN", "SRE", "TENANT_ADMIN"})
+_DECIDE = frozenset({"FINANCE_CHECKER", "CHANNEL_ADMIN", "SRE", "TENANT_ADMIN", "PLATFORM_ADMIN"})
 _SANDBOX = frozenset({"LOADTEST"})
 
 RULES: dict[str, frozenset[str]] = {
@@ -77,6 +81,19 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Approvals/CancelApproval": _PROPOSE,
     "/paydesk.v1.Approvals/GetApprovalPolicy": _READ | _DECIDE,
     "/paydesk.v1.Approvals/SetApprovalPolicy": frozenset({"TENANT_ADMIN"}),
+    "/paydesk.v1.Identity/CreatePrincipal": _ADMINISTER,
+    "/paydesk.v1.Identity/GetPrincipal": _WHO_MAY,
+    "/paydesk.v1.Identity/ListPrincipals": _WHO_MAY,
+    "/paydesk.v1.Identity/DisablePrincipal": _ADMINISTER,
+    "/paydesk.v1.Identity/GrantRole": _ADMINISTER,
+    "/paydesk.v1.Identity/RevokeRole": _ADMINISTER,
+    "/paydesk.v1.Identity/CreateApiKey": _ADMINISTER,
+    "/paydesk.v1.Identity/ListApiKeys": _WHO_MAY,
+    "/paydesk.v1.Identity/RevokeApiKey": _ADMINISTER,
+    "/paydesk.v1.Identity/BindCertificate": _ADMINISTER,
+    "/paydesk.v1.Identity/UnbindCertificate": _ADMINISTER,
+    "/paydesk.v1.Identity/WhoAmI": frozenset(Role),
+    "/paydesk.v1.Identity/ListPermissions": _WHO_MAY,
     "/paydesk.v1.Audit/SearchAudit": _AUDIT,
     "/paydesk.v1.Audit/GetAuditEntry": _AUDIT,
     "/paydesk.v1.Audit/ExportAudit": _AUDIT,
@@ -117,7 +134,7 @@ class KeyRing:
 
     def __init__(self, pepper: bytes) -> None:
         self._pepper = pepper
-        self._access = Access((), {}, (), ())
+        self._access = Access((), {}, (), {}, ())
         self._by_digest: dict[bytes, KeyRow] = {}
         self._known: dict[str, _Known] = {}
         self._uses: dict[str, tuple[str, int]] = {}
@@ -154,7 +171,9 @@ class KeyRing:
             refusal = refusal or Refusal(Kind.UNAUTHENTICATED, "PRINCIPAL_DISABLED", "whom the API key belongs to is disabled")
         grants = self._access.grants.get((key.tenant_id, key.principal), ())
         counting = [grant for grant in grants if key.roles is None or grant.role in key.roles]
-        known = _Known(_caller_of(key.tenant_id, key.principal, counting), key.key_id, key.expire_ms, refusal)
+        who = _caller_of(key.tenant_id, key.principal, counting)
+        who = who._replace(person=self._access.persons.get((key.tenant_id, key.principal), ""))
+        known = _Known(who, key.key_id, key.expire_ms, refusal)
         if len(self._known) < len(self._by_digest):
             self._known[authorization] = known
         return known

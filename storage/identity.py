@@ -35,11 +35,12 @@ class BindingRow(NamedTuple):
 
 
 class Access(NamedTuple):
-    """Everything that tells who a caller is and what it may do. Grants are by (tenant, principal)."""
+    """Everything that tells who a caller is and what it may do. Grants and persons are by (tenant, principal)."""
 
     keys: Sequence[KeyRow]
     grants: Mapping[tuple[str, str], Sequence[Grant]]
     disabled: Collection[tuple[str, str]]
+    persons: Mapping[tuple[str, str], str]
     bindings: Sequence[BindingRow]
 
 
@@ -62,6 +63,7 @@ def load(connection: Connection) -> Access:
         "SELECT kind, value, tenant_id, principal_id FROM certificate_bindings WHERE unbind_time IS NULL"
     )
     disabled = query("SELECT tenant_id, principal_id FROM principals WHERE disable_time IS NOT NULL")
+    persons = query("SELECT tenant_id, principal_id, person_id FROM principals WHERE person_id <> ''")
     return Access(
         keys=[
             KeyRow(bytes(row[0]), row[1], row[2], row[3], None if row[4] is None else frozenset(row[4]), row[5], row[6])
@@ -69,6 +71,7 @@ def load(connection: Connection) -> Access:
         ],
         grants=grants,
         disabled={(row[0], row[1]) for row in disabled},
+        persons={(row[0], row[1]): row[2] for row in persons},
         bindings=[BindingRow(*row) for row in bindings],
     )
 
@@ -95,25 +98,27 @@ class Principal(NamedTuple):
     principal_id: str
     kind: str
     display_name: str
+    person_id: str
     create_ms: int
     disable_ms: int
 
 
 _MS = "coalesce((extract(epoch FROM {}) * 1000)::bigint, 0)"
-_PRINCIPAL = f"""tenant_id, principal_id, kind, display_name, {_MS.format("create_time")}, {_MS.format("disable_time")}"""
+_PRINCIPAL = f"""tenant_id, principal_id, kind, display_name, person_id, {_MS.format("create_time")}, {_MS.format("disable_time")}"""
 
 
 def add_principal(
-    connection: Connection, *, tenant_id: str, principal_id: str, kind: str, display_name: str = ""
+    connection: Connection, *, tenant_id: str, principal_id: str, kind: str, display_name: str = "", person_id: str = ""
 ) -> bool:
     """Store a principal; tell whether it is new."""
     made = connection.execute(
         text(
-            """INSERT INTO principals (tenant_id, principal_id, kind, display_name)
-               VALUES (:tenant_id, :principal_id, :kind, :display_name) ON CONFLICT DO NOTHING"""
+            """INSERT INTO principals (tenant_id, principal_id, kind, display_name, person_id)
+               VALUES (:tenant_id, :principal_id, :kind, :display_name, :person_id) ON CONFLICT DO NOTHING"""
         ),
-        {"tenant_id": tenant_id, "principal_id": principal_id, "kind": kind, "display_name": display_name},
-    )
+        {"tenant_id": tenant_id, "principal_id": principal_id, "kind": kind, "display_name": display_name,
+         "person_id": person_id},
+    )  # fmt: skip
     return made.rowcount == 1
 
 
@@ -160,18 +165,16 @@ class GrantRow(NamedTuple):
     create_ms: int
 
 
-def list_grants(
-    connection: Connection, *, tenant_id: str, principal_id: str = "", grant_id: str = ""
-) -> list[GrantRow]:
-    """Read the grants of one principal or the one that `grant_id` names, oldest first."""
+def list_grants(connection: Connection, *, tenant_id: str, principal_id: str) -> list[GrantRow]:
+    """Read the grants of a principal that count, oldest first."""
     rows = connection.execute(
         text(
             f"""SELECT grant_id, principal_id, role, institution_ids, product_codes, granted_by, {_MS.format("create_time")}
-                FROM role_grants WHERE tenant_id = :tenant_id AND revoke_time IS NULL
-                  AND (:principal_id = '' OR principal_id = :principal_id) AND (:grant_id = '' OR grant_id = :grant_id)
+                FROM role_grants
+                WHERE tenant_id = :tenant_id AND principal_id = :principal_id AND revoke_time IS NULL
                 ORDER BY create_time, grant_id"""
         ),
-        {"tenant_id": tenant_id, "principal_id": principal_id, "grant_id": grant_id},
+        {"tenant_id": tenant_id, "principal_id": principal_id},
     )
     return [
         GrantRow(row[0], row[1], Grant(row[2], Reach(frozenset(row[3]), frozenset(row[4]))), row[5], row[6])
@@ -179,10 +182,23 @@ def list_grants(
     ]
 
 
+def grant_ever(connection: Connection, *, tenant_id: str, grant_id: str) -> tuple[str, Grant] | None:
+    """Read a grant and its principal, also one that was taken away."""
+    row = connection.execute(
+        text(
+            """SELECT principal_id, role, institution_ids, product_codes FROM role_grants
+               WHERE tenant_id = :tenant_id AND grant_id = :grant_id"""
+        ),
+        {"tenant_id": tenant_id, "grant_id": grant_id},
+    ).one_or_none()
+    return (row[0], Grant(row[1], Reach(frozenset(row[2]), frozenset(row[3])))) if row else None
+
+
 def add_grant(
-    connection: Connection, *, grant_id: str, tenant_id: str, principal_id: str, grant: Grant, granted_by: str
+    connection: Connection, *, tenant_id: str, principal_id: str, grant: Grant, granted_by: str
 ) -> str:
     """Store a grant; return its id, that of an equal one if there is one."""
+    grant_id = f"grt_{secrets.token_hex(13)}"
     values = {
         "grant_id": grant_id, "tenant_id": tenant_id, "principal_id": principal_id, "role": grant.role,
         "institution_ids": sorted(grant.reach.institutions), "product_codes": sorted(grant.reach.products),
@@ -326,6 +342,18 @@ def bind(connection: Connection, *, tenant_id: str, binding: Binding) -> bool:
     return made.rowcount == 1
 
 
+def binding_ever(connection: Connection, *, tenant_id: str, binding_id: str) -> Binding | None:
+    """Read a binding, also one that has ended."""
+    row = connection.execute(
+        text(
+            f"""SELECT binding_id, principal_id, kind, value, {_MS.format("not_after_time")}, {_MS.format("create_time")}
+                FROM certificate_bindings WHERE tenant_id = :tenant_id AND binding_id = :binding_id"""
+        ),
+        {"tenant_id": tenant_id, "binding_id": binding_id},
+    ).one_or_none()
+    return Binding(*row) if row else None
+
+
 def unbind(connection: Connection, *, tenant_id: str, binding_id: str) -> bool:
     """Take a binding away; tell whether it counted."""
     statement = text(
@@ -335,19 +363,16 @@ def unbind(connection: Connection, *, tenant_id: str, binding_id: str) -> bool:
     return connection.execute(statement, {"tenant_id": tenant_id, "binding_id": binding_id}).rowcount == 1
 
 
-def list_bindings(
-    connection: Connection, *, tenant_id: str, principal_id: str = "", binding_id: str = ""
-) -> list[Binding]:
-    """Read the bindings of one principal, or the one that `binding_id` names."""
+def list_bindings(connection: Connection, *, tenant_id: str, principal_id: str) -> list[Binding]:
+    """Read the bindings of a principal that count, oldest first."""
     rows = connection.execute(
         text(
             f"""SELECT binding_id, principal_id, kind, value, {_MS.format("not_after_time")}, {_MS.format("create_time")}
-                FROM certificate_bindings WHERE tenant_id = :tenant_id AND unbind_time IS NULL
-                  AND (:principal_id = '' OR principal_id = :principal_id)
-                  AND (:binding_id = '' OR binding_id = :binding_id)
+                FROM certificate_bindings
+                WHERE tenant_id = :tenant_id AND principal_id = :principal_id AND unbind_time IS NULL
                 ORDER BY create_time, binding_id"""
         ),
-        {"tenant_id": tenant_id, "principal_id": principal_id, "binding_id": binding_id},
+        {"tenant_id": tenant_id, "principal_id": principal_id},
     )
     return [Binding(*row) for row in rows]
 
@@ -362,9 +387,6 @@ def enrol(
     held = {row.grant for row in list_grants(connection, tenant_id=tenant_id, principal_id=principal_id)}
     for role in sorted(roles):
         if Grant(role) not in held:
-            add_grant(
-                connection, grant_id=f"grt_{secrets.token_hex(13)}", tenant_id=tenant_id, principal_id=principal_id,
-                grant=Grant(role), granted_by=by,
-            )  # fmt: skip
+            add_grant(connection, tenant_id=tenant_id, principal_id=principal_id, grant=Grant(role), granted_by=by)
             new.setdefault("roles", []).append(role)
     return new

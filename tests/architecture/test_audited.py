@@ -8,7 +8,7 @@ METHODS = {
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-READ_WORDS = ("Get", "List", "Search", "Explain", "DryRun", "Subscribe", "Verify")
+READ_WORDS = ("Get", "List", "Search", "Explain", "DryRun", "Subscribe", "Verify", "WhoAmI")
 # Their own append-only record: the history of payments, the ledger of the sandbox.
 HISTORY = {
     "Payments/CreatePayment", "Payments/BatchCreatePayments", "Simulator/ConfigureChannel", "Simulator/InjectFault",
@@ -17,7 +17,9 @@ HISTORY = {
 # The name of the entry is Service.Method. `tests/integration/test_audit.py` and the tests of each service see them written.
 AUDITED = {
     "Payments/ClosePayment", "Payments/SyncPayment", "Channels/SetMaintenanceWindow", "Channels/ForceChannelState",
-    "Events/ResendEvent", "Audit/ExportAudit", "Approvals/DecideApprovals", "Approvals/CancelApproval",
+    "Events/ResendEvent", "Identity/CreatePrincipal", "Identity/DisablePrincipal", "Identity/GrantRole",
+    "Identity/RevokeRole", "Identity/CreateApiKey", "Identity/RevokeApiKey", "Identity/BindCertificate",
+    "Identity/UnbindCertificate", "Audit/ExportAudit", "Approvals/DecideApprovals", "Approvals/CancelApproval",
     "Approvals/SetApprovalPolicy",
 }  # fmt: skip
 SANDBOX_READS = {"Simulator/ExportTruth"}

@@ -42,7 +42,7 @@ def test_nothing_of_ours_is_public() -> None:
 
 
 def test_the_sandbox_is_driven_by_one_role_that_can_do_nothing_else() -> None:
-    driven = {method for method, roles in RULES.items() if "LOADTEST" in roles}
+    driven = {method for method, roles in RULES.items() if "LOADTEST" in roles and not method.endswith("/WhoAmI")}
     assert driven == {method for method in METHODS if method.startswith("/paydesk.v1.Simulator/")}
     assert all(RULES[method] == {"LOADTEST"} for method in driven)
 

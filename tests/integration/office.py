@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry
 
 from actors.peers import PeerLost
 from servers.desk import DeskView
+from servers.gateway import Gateway
 from servers.grpc_server import Parts, add_services
 from servers.identity import KeyRing, key_digest, new_key
 from servers.interceptor import Door
@@ -53,6 +56,13 @@ class Office:
         made.metadata = (("authorization", f"Bearer {self._keys[key]}"),)
         return made
 
+    async def stub_with(self, kind: Any, key_text: str) -> Any:
+        """Return a stub of a service that calls with a key, once the edge has seen what became of it."""
+        await self.reread()
+        channel = grpc.aio.insecure_channel(self.target, interceptors=[_Signed(key_text)])
+        self._channels["", key_text, ()] = channel
+        return kind(channel)
+
     @staticmethod
     def metadata(stub: Any) -> tuple[tuple[str, str], ...]:
         """Return what a streaming call of this stub must carry; the others carry it by themselves."""
@@ -79,11 +89,27 @@ class _Signed(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
 class _Nobody:
     """A directory in which every actor is just restarting."""
 
+    router_count = 1
+
+    def shard_of(self, tenant_id: str) -> int:
+        return 0
+
     def peer(self, name: str) -> "_Nobody":
         return self
 
     async def call(self, method: str, *arguments: Any, timeout_s: float = 0) -> Any:
         raise PeerLost(method)
+
+
+async def reason_of(call: Any) -> str:
+    """Return why a call is refused, as a program reads it; "OK" when it is not."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        info = error_details_pb2.ErrorInfo()
+        rpc_status.from_call(error).details[0].Unpack(info)
+        return info.reason
+    return "OK"
 
 
 @asynccontextmanager
@@ -96,9 +122,10 @@ async def opened_office(database_url: str, channel_ids: Sequence[str] = ("one", 
     await view.start()
     server = grpc.aio.server()
     heads = SignedHeads(Path(tempfile.mkdtemp(prefix="paydesk-office-")))
-    absent = cast("Any", None)
+    nobody = cast("Any", _Nobody())
+    gateway = Gateway(name="office", directory=nobody, database=database)
     door = Door(server, keys, CollectorRegistry())
-    add_services(door, Parts(absent, view, cast("Any", _Nobody()), database, heads), simulator=False)
+    add_services(door, Parts(gateway, view, nobody, database, heads, PEPPER), simulator=False)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     office = Office(database, view, f"127.0.0.1:{port}")

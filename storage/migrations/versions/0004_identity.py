@@ -16,6 +16,8 @@ CREATE TABLE principals (
     principal_id  text NOT NULL CHECK (char_length(principal_id) BETWEEN 1 AND 64),
     kind          text NOT NULL CHECK (kind IN ('PERSON', 'SYSTEM')),
     display_name  text NOT NULL DEFAULT '' CHECK (char_length(display_name) <= 128),
+    -- The human being behind it: two principals of one person are one in what needs two.
+    person_id     text NOT NULL DEFAULT '' CHECK (char_length(person_id) <= 64),
     create_time   timestamptz NOT NULL DEFAULT now(),
     disable_time  timestamptz,
     PRIMARY KEY (tenant_id, principal_id)
