@@ -14,7 +14,7 @@ from channels import rsa
 from channels.port import Ability
 from channels.unionpay.batches import Layout
 from channels.unionpay.signing import Trust
-from domain.credentials import Credentials
+from domain.credentials import Credentials, Material, Needs
 
 log = structlog.get_logger()
 
@@ -25,6 +25,13 @@ ABILITIES = frozenset(
         Ability.SIGN, Ability.QUERY_MANDATE, Ability.UNSIGN, Ability.DEBIT, Ability.VERIFY, Ability.DOWNLOAD_BILL,
     }
 )  # fmt: skip
+
+_OWN = frozenset({"sign_private_key", "sign_cert", "root_cert", "middle_cert"})
+CREDENTIALS = Needs(
+    {"sign_private_key": Material.PRIVATE_KEY, "encrypt_cert": Material.CERTIFICATE}
+    | dict.fromkeys(sorted(_OWN - {"sign_private_key"}), Material.CERTIFICATE),
+    (_OWN,),
+)
 
 GATEWAY_URL = "https://gateway.95516.com"
 FILE_URL = "https://filedownload.95516.com"
@@ -130,7 +137,7 @@ def _merchant(account: AccountLike, names: Sequence[str]) -> Merchant | None:
     if not account.credentials:
         return None
     newest = account.credentials[0].values
-    missing = {"sign_private_key", "sign_cert", "root_cert", "middle_cert"} - newest.keys()
+    missing = _OWN - newest.keys()
     if missing:
         raise ValueError(f"{min(missing)} is missing")
     key = rsa.private_key(newest["sign_private_key"])
