@@ -337,16 +337,24 @@ class Notice(NamedTuple):
 
 
 class Channel(Protocol):
-    """A channel, as the connector sees it."""
+    """What the connector needs of any channel: what it can do, a question that moves nothing, and an end."""
 
     abilities: frozenset[Ability]
 
-    def charge(self, requests: Sequence[Charge]) -> Answers:
-        """Ask for money. Repeating an attempt_no never charges twice."""
-        ...
-
     def query(self, requests: Sequence[Lookup]) -> Answers:
         """Ask what became of attempts."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Charges(Channel, Protocol):
+    """A channel with CHARGE, CLOSE, REFUND and QUERY_REFUND."""
+
+    def charge(self, requests: Sequence[Charge]) -> Answers:
+        """Ask for money. Repeating an attempt_no never charges twice."""
         ...
 
     def close(self, requests: Sequence[Lookup]) -> Answers:
@@ -359,10 +367,6 @@ class Channel(Protocol):
 
     def query_refund(self, requests: Sequence[RefundLookup]) -> Answers:
         """Ask what became of refunds."""
-        ...
-
-    async def aclose(self) -> None:
-        """Let go of connections."""
         ...
 
 

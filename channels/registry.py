@@ -1,5 +1,6 @@
 """Which folder speaks to which kind of channel. A kind's code is imported when a channel of it is made, not before."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -8,6 +9,7 @@ from channels.port import BillReader, CallbackReader, Channel
 from domain.credentials import Credentials, Needs
 
 if TYPE_CHECKING:
+    from channels.iso20022.config import Iso20022Config
     from channels.sandbox.client import Transport
     from channels.sandbox.config import SandboxConfig
     from channels.unionpay.config import UnionPayConfig
@@ -45,7 +47,7 @@ class Kind(NamedTuple):
     """How to make the parts of one kind of channel. Each raises ValueError for settings that cannot be right."""
 
     channel: "Callable[[Setup, Transport], Channel]"
-    callbacks: Callable[[Setup], CallbackReader]
+    callbacks: Callable[[Setup], CallbackReader] | None
     bills: Callable[[Setup], BillReader] | None = None
 
 
@@ -125,10 +127,35 @@ def _unionpay_bills(_: Setup) -> BillReader:
     return UnionPayBills()
 
 
+def _iso20022_config(setup: Setup) -> "Iso20022Config":
+    from channels.iso20022.config import Iso20022Config
+
+    return Iso20022Config.of(channel_id=setup.channel_id, settings=setup.settings, accounts=setup.accounts)
+
+
+def _iso20022_channel(setup: Setup, _: "Transport") -> Channel:
+    from channels.iso20022.carriers import make_port
+    from channels.iso20022.client import Iso20022Channel
+
+    config = _iso20022_config(setup)
+    return Iso20022Channel(config, make_port(config, clock_ms=_now_ms), clock_ms=_now_ms)
+
+
+def _iso20022_bills(setup: Setup) -> BillReader:
+    from channels.iso20022.client import Iso20022Bills
+
+    return Iso20022Bills(_iso20022_config(setup))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 KINDS: Mapping[str, Kind] = {
     "sandbox": Kind(_sandbox_channel, _sandbox_callbacks),
     "wechatpay": Kind(_wechatpay_channel, _wechatpay_callbacks, _wechatpay_bills),
     "unionpay": Kind(_unionpay_channel, _unionpay_callbacks, _unionpay_bills),
+    "iso20022": Kind(_iso20022_channel, None, _iso20022_bills),
 }
 
 
@@ -141,9 +168,10 @@ def make_channel(
 
 def make_callback_reader(
     kind: str, channel_id: str, settings: Mapping[str, Any], accounts: Sequence[AccountLike]
-) -> CallbackReader:
-    """Build the reader of a kind's callbacks. Raise ValueError for a kind that is not there."""
-    return _kind(kind).callbacks(Setup(channel_id, settings, accounts))
+) -> CallbackReader | None:
+    """Build the reader of a kind's callbacks, None where it has none. Raise ValueError for a kind that is not there."""
+    make = _kind(kind).callbacks
+    return make(Setup(channel_id, settings, accounts)) if make is not None else None
 
 
 def make_bill_reader(

@@ -113,7 +113,8 @@ class CallbackIngress:
                 except (ValueError, KeyError, StopIteration) as error:  # its own channel's trouble, not that of the others
                     log.error("callbacks_not_readable", channel_id=row.channel_id, error=type(error).__name__)
                 else:
-                    self._readers[row.channel_id] = reader
+                    if reader is not None:
+                        self._readers[row.channel_id] = reader
             self._readers_version = desk.version
         return self._readers.get(channel_id)
 

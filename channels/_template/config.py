@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from channels.port import Ability
+from domain.credentials import Material, Needs
 
 # Name only what the channel really does: nobody asks it for anything else.
 ABILITIES = frozenset({Ability.CHARGE, Ability.QUERY, Ability.CLOSE, Ability.REFUND, Ability.QUERY_REFUND})
+
+# What an account's credentials must hold; the store refuses any other name, and what does not parse.
+CREDENTIALS = Needs({"secret": Material.TEXT}, (frozenset({"secret"}),))
 
 BASE_URL = "https://bank.example"
 

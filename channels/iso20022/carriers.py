@@ -15,10 +15,10 @@ from urllib.parse import urlencode
 import structlog
 
 from channels import rsa
-from channels.http import HttpTransport, Lost, target_of
+from channels.http import HttpLimits, HttpTransport, Lost, target_of
 from channels.http import Reply as HttpReply
 from channels.iso20022 import messages, signing
-from channels.iso20022.config import BankAccount
+from channels.iso20022.config import BankAccount, Carrier, Iso20022Config
 from channels.port import BillKind
 from domain.evidence import Fault, Outcome
 
@@ -225,6 +225,15 @@ class FileCarrier:
             return content
         log.error("inbox_signature_invalid", file=path.name)
         return None
+
+
+def make_port(config: Iso20022Config, *, clock_ms: Callable[[], int]) -> BankPort:
+    """Make the way that a bank's settings name. Raise ValueError where a folder is not named."""
+    if config.carrier is Carrier.HTTP:
+        return HttpCarrier(config.base_url, HttpTransport(HttpLimits(total_s=config.timeout_s)), clock_ms=clock_ms)
+    if not config.outbox or not config.inbox:
+        raise ValueError("carrier file needs an outbox and an inbox")
+    return FileCarrier(Path(config.outbox), Path(config.inbox))
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -71,6 +71,7 @@ class Iso20022Config:
     credit_version: str = PAIN_001
     debit_version: str = PAIN_008
     clearing_system: str = "CNAPS"
+    timeout_s: float = 30.0  # a file of thousands of payouts is checked before it is answered
 
     @classmethod
     def of(cls, *, channel_id: str, settings: Mapping[str, Any], accounts: Iterable[AccountLike]) -> "Iso20022Config":
@@ -85,6 +86,7 @@ class Iso20022Config:
             credit_version=settings.get("credit_version", PAIN_001),
             debit_version=settings.get("debit_version", PAIN_008),
             clearing_system=settings.get("clearing_system", "CNAPS"),
+            timeout_s=float(settings.get("timeout_s", 30.0)),
         )
 
 
