@@ -6,6 +6,7 @@ database does not: the cache of open payments saves reads, and the revision deci
 """
 
 import asyncio
+import dataclasses
 import json
 import os
 import random
@@ -22,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from actors.allowances import Allowances
 from actors.mailbox import Mailbox, Rate
 from actors.messages import Accepted, CloseWish, NewPayment, Operation, Task, TenantEvidence
-from actors.tables import routing_tables
+from actors.tables import compiled, routing_tables
 from channels.port import Charge, Lookup
 from domain import payments as life
 from domain import refunds as refund_life
@@ -31,14 +32,17 @@ from domain.account_limits import Allowance, Wish, fitting
 from domain.evidence import Evidence, Outcome
 from domain.health import HealthSnapshot
 from domain.identifiers import RANDOM_BYTES, attempt_number, identifier
+from domain.limits import LimitBook
 from domain.moments import china_day
 from domain.payments import Follow, Payment, State, Verdict
 from domain.refusals import Kind, Refusal, Refused
 from domain.routing import Decision, OrderFacts, RoutingTable, decide, decision_record, reason_text
+from domain.rule_sets import RuleSet
 from storage import desk as desk_store
 from storage import limits as limit_store
 from storage import payments as store
 from storage import refunds as refund_store
+from storage import rule_sets as rule_store
 from storage.database import Database
 
 log = structlog.get_logger()
@@ -51,7 +55,8 @@ OUTLET_MAX = 20_000
 CACHE_MAX = 200_000
 # A long poll that finds nothing ends, so that a lost gateway leaves nothing behind.
 POLL_S = 5.0
-DESK_POLL_S = 1.0
+# Half of the second within which a change of rules or windows must be everywhere.
+DESK_POLL_S = 0.5
 
 ATTEMPT_STATES = {
     life.Event.CONFIRM: "DONE",
@@ -98,6 +103,7 @@ class Router:
         self._tables: dict[str, RoutingTable] = {}
         self._allowances = Allowances()
         self._snapshots: dict[str, HealthSnapshot] = {}
+        self._book = LimitBook()
         self._open: dict[str, Payment] = {}
         self._waiting: dict[str, str] = {}
         self._tried: dict[str, frozenset[str]] = {}
@@ -105,6 +111,9 @@ class Router:
         self._tasks: set[asyncio.Task[None]] = set()
         self._decisions = Counter("route_decisions", "Routing decisions", ["approach", "chosen"], registry=registry)
         self._eliminated = Counter("route_eliminated", "Eliminated candidates", ["reason"], registry=registry)
+        self._rule_faults = Counter(
+            "route_rule_faults", "Rules and plug-ins that could not be evaluated", ["rule"], registry=registry
+        )
         self._transitions = Counter("payment_transitions", "Changes of payments", ["event"], registry=registry)
         self._cases = Counter("payment_cases", "Contradictions that need a person", ["kind"], registry=registry)
         self._replays = Counter("idempotency_replays", "Requests answered from what was there", registry=registry)
@@ -112,6 +121,7 @@ class Router:
     async def start(self) -> None:
         """Read the desk, and keep reading it as it changes."""
         await self._read_desk()
+        self._book.load(await self._database.run(rule_store.load_uses))
         task = asyncio.get_running_loop().create_task(self._watch_desk())
         self._tasks.add(task)
 
@@ -121,7 +131,7 @@ class Router:
 
     def _take_desk(self, desk: desk_store.Desk) -> None:
         self._desk = desk
-        self._tables = routing_tables(desk)
+        self._tables = routing_tables(desk, self._tables)
         accounts = [account for table in self._tables.values() for account in table.accounts]
         self._allowances.limits = {account.account_id: account.limits for account in accounts if any(account.limits)}
 
@@ -145,6 +155,8 @@ class Router:
                     await self._read_desk()
                 else:
                     await self._read_allowances()
+                if uses := self._book.dirty():
+                    await self._database.run(rule_store.save_uses, uses)
             except Exception:
                 log.exception("desk_not_read", shard=self._shard)  # what was read last stays in force
 
@@ -187,6 +199,9 @@ class Router:
         self._charge(charges)
         left = [index for index in range(len(orders)) if index in refusals or planned[index][0].payment_id not in made]
         if left:
+            for index in left:
+                if index in planned:
+                    self._note_limits(orders[index], planned[index][1], now_ms, times=-1)
             for index, answer in zip(left, await self._explain(gateway, left, orders, planned, refusals), strict=True):
                 answers[index] = answer
         return answers
@@ -239,6 +254,7 @@ class Router:
         if account is None:
             return no_route(decision)
         self._allowances.spend(account.account_id, order.amount_minor)
+        self._note_limits(order, decision, now_ms)
         intent = store.Intent(
             order.tenant_id, identifier("pay_", now_ms=now_ms, random=chance), order.request_id, order.content_hash,
             order.order_no, order.product_code, order.amount_minor, order.currency_code, order.method, order.terminal,
@@ -257,12 +273,20 @@ class Router:
         )  # fmt: skip
         return decide(
             facts, table, self._snapshots, now_ms=now_ms, draw=random.random(), exclude=exclude,
-            allowances=self._allowances.at(now_ms),
+            allowances=self._allowances.at(now_ms), book=self._book,
         )  # fmt: skip
+
+    def _note_limits(self, order: "NewPayment | Payment", decision: Decision, now_ms: int, *, times: int = 1) -> None:
+        """Count what LIMIT rules count, before the next order of the same batch is decided."""
+        if decision.limits and decision.chosen:
+            chosen = decision.chosen.channel_id
+            self._book.note(order.tenant_id, decision.limits, chosen, order.amount_minor, now_ms, times=times)
 
     def _count(self, decision: Decision) -> None:
         chosen = decision.chosen.channel_id if decision.chosen else ""
         self._decisions.labels(decision.approach, chosen).inc()
+        for rule_id in decision.failed_rules:
+            self._rule_faults.labels(rule_id).inc()
         for candidate in decision.candidates:
             if candidate.eliminated_by:
                 self._eliminated.labels(candidate.eliminated_by).inc()
@@ -499,6 +523,7 @@ class Router:
             plan.add_change(index, payment, item, failed, now_ms)
             return
         self._count(decision)
+        self._note_limits(payment, decision, now_ms)
         account = decision.chosen
         self._allowances.spend(account.account_id, payment.amount_minor)
         number = attempt_number(shard=self._shard, now_ms=now_ms, random=os.urandom(RANDOM_BYTES))
@@ -604,10 +629,29 @@ class Router:
             else:
                 allowances = self._allowances.at(now_ms)
                 decision = decide(
-                    facts, table, self._snapshots, now_ms=now_ms, draw=random.random(), allowances=allowances
-                )
+                    facts, table, self._snapshots, now_ms=now_ms, draw=random.random(), allowances=allowances,
+                    book=self._book,
+                )  # fmt: skip
                 answers.append(decision)
         return answers
+
+    async def dry_run_draft(self, facts: OrderFacts, rule_set: RuleSet) -> Decision | Refusal:
+        """Decide for an order that is not made, by rules that are not in force. Its limits count nothing."""
+        tenant = self._desk.tenants.get(facts.tenant_id) if self._desk else None
+        table = self._tables.get(facts.tenant_id)
+        if tenant is None or table is None:
+            return _not_set_up(facts.tenant_id)
+        if refusal := _not_sold(tenant, facts):
+            return refusal
+        try:
+            rules = compiled(rule_set)
+        except Refused as refused:
+            return refused.refusal
+        now_ms = self._clock_ms()
+        return decide(
+            facts, dataclasses.replace(table, rules=rules), self._snapshots, now_ms=now_ms, draw=random.random(),
+            allowances=self._allowances.at(now_ms), book=LimitBook(),
+        )  # fmt: skip
 
 
 class _Plan:

@@ -2,28 +2,40 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
+import structlog
+
+from actors import plug_ins
 from domain import terms
+from domain.refusals import Refused
 from domain.routing import Account, RoutingTable, Window
-from domain.rules import CompiledRules, Effect, Rule, compile_rules
+from domain.rule_sets import RuleSet, from_record
+from domain.rules import CompiledRules, compile_rules
 from domain.settings import Settings
 from domain.tenancy import Institution, lineage
 from storage.desk import AccountRow, Desk, Tenant
 
+log = structlog.get_logger()
 
-def routing_tables(desk: Desk) -> dict[str, RoutingTable]:
-    """Return one routing table per tenant."""
+
+def routing_tables(desk: Desk, known: Mapping[str, RoutingTable] | None = None) -> dict[str, RoutingTable]:
+    """Return one routing table per tenant. One whose rules cannot be read keeps its `known` table, if it has one."""
     windows = tuple(Window(*row) for row in desk.windows)
-    return {
-        tenant.tenant_id: _table(tenant, desk, windows) for tenant in desk.tenants.values()
-    }
+    tables = {}
+    for tenant_id, tenant in desk.tenants.items():
+        try:
+            tables[tenant_id] = _table(tenant, desk, windows)
+        except (Refused, LookupError, TypeError, ValueError) as error:
+            log.error("rules_not_read", tenant_id=tenant_id, error=repr(error)[:500])
+            if known and tenant_id in known:
+                tables[tenant_id] = known[tenant_id]
+    return tables
 
 
 @lru_cache(maxsize=512)
-def _compiled(rules: tuple[Rule, ...]) -> CompiledRules:
-    """Compile a text once, however often the desk around it changes."""
-    return compile_rules(rules)
+def compiled(rule_set: RuleSet) -> CompiledRules:
+    """Compile a rule set once, however often the desk around it changes. Raise Refused."""
+    return compile_rules(rule_set.rules, plug_ins.load(rule_set.plug_ins))
 
 
 def _table(tenant: Tenant, desk: Desk, windows: tuple[Window, ...]) -> RoutingTable:
@@ -31,7 +43,7 @@ def _table(tenant: Tenant, desk: Desk, windows: tuple[Window, ...]) -> RoutingTa
     below = _branches_below(tenant.institutions)
     return RoutingTable(
         accounts=tuple(account_of(row, below) for row in desk.accounts if row.tenant_id == tenant.tenant_id),
-        rules=_compiled(tuple(_rule(rule) for rule in routing.get("rules", ()))),
+        rules=compiled(from_record(routing)),
         windows=windows,
         margin_bps=routing.get("margin_bps", 10_000),
         explore_share=routing.get("explore_share", 0.0),
@@ -60,14 +72,3 @@ def _branches_below(institutions: Mapping[str, Institution]) -> dict[str, set[st
         for above in lineage(institutions, branch):
             below.setdefault(above, set()).add(branch)
     return below
-
-
-def _rule(rule: Mapping[str, Any]) -> Rule:
-    return Rule(
-        rule_id=rule["rule_id"],
-        priority=rule.get("priority", 0),
-        effect=Effect(rule["effect"]),
-        when=rule["when"],
-        channels=tuple(rule.get("channels", ())),
-        weight=rule.get("weight", 1.0),
-    )

@@ -217,8 +217,8 @@ def _joined(parts: list[str]) -> Part | None:
 
 Bounds = tuple[tuple[str, tuple[float, ...]], ...]
 _COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!="})
-_OPENERS = frozenset({"", "(", "[", ",", "&&", "||", "?", ":"})
-_CLOSERS = frozenset({"", ")", "]", ",", "&&", "||", "?", ":"})
+# What may stand before and after a comparison that is one by itself.
+ENDS = frozenset({"", "(", ")", "[", "]", ",", "&&", "||", "?", ":"})
 
 
 def tokens(text: str) -> Iterator[tuple[str, str]]:
@@ -247,7 +247,7 @@ def _constant(words: list[tuple[str, str]], place: int) -> float | None:
     for first, second in ((ahead, behind), (behind, ahead)):
         (_, sign), (kind, number), (_, beyond) = first
         compared = sign in _COMPARISONS and kind == "number" and number[-1] not in "uU"
-        if compared and beyond in _OPENERS | _CLOSERS and second[0][1] in _OPENERS | _CLOSERS:
+        if compared and beyond in ENDS and second[0][1] in ENDS:
             return float(int(number, 16)) if number[:2] in ("0x", "0X") else float(number)
     return None
 

@@ -21,6 +21,7 @@ from channels.port import Lookup
 from domain.payments import OPEN, Payment, State
 from domain.refusals import Kind, Refusal, Refused
 from domain.routing import Decision, OrderFacts
+from domain.rule_sets import RuleSet
 from storage import payments as store
 from storage.database import Database, DatabaseUnavailable
 
@@ -283,6 +284,17 @@ class Gateway:
         if isinstance(answer, Refusal):
             raise Refused(answer)
         return answer
+
+    async def dry_run_draft(self, facts: OrderFacts, rule_set: RuleSet) -> Decision:
+        """Decide for an order that is not made, by rules that are not in force. Raise Refused."""
+        peer = self._directory.peer(f"router/{self._directory.shard_of(facts.tenant_id)}")
+        try:
+            answer = await peer.call("dry_run_draft", facts, rule_set)
+        except PeerLost as error:
+            raise Refused(_LOST) from error
+        if isinstance(answer, Refusal):
+            raise Refused(answer)
+        return answer  # type: ignore[no-any-return]
 
     async def _send_dry_runs(self, facts: list[OrderFacts]) -> list[Decision | Refusal]:
         return await self._by_router("dry_run", facts)

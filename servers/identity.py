@@ -50,6 +50,7 @@ _READ = frozenset({"PARTNER_API", "OPS", "FINANCE_MAKER", "FINANCE_CHECKER", "VI
 _PAY = frozenset({"PARTNER_API", "OPS"})
 _OPERATE = frozenset({"OPS", "FINANCE_MAKER"})
 _CHANNEL = frozenset({"CHANNEL_ADMIN", "SRE"})
+_RULES = frozenset({"FINANCE_MAKER", "CHANNEL_ADMIN", "OPS"})
 _AUDIT = frozenset({"AUDITOR", "TENANT_ADMIN"})
 _ADMINISTER = frozenset({"TENANT_ADMIN", "PLATFORM_ADMIN"})
 _WHO_MAY = _ADMINISTER | {"AUDITOR"}
@@ -69,9 +70,20 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Channels/ListChannels": _READ | _CHANNEL,
     "/paydesk.v1.Channels/GetChannelHealth": _READ | _CHANNEL,
     "/paydesk.v1.Channels/SetMaintenanceWindow": _CHANNEL,
+    "/paydesk.v1.Channels/ListMaintenanceWindows": _READ | _CHANNEL,
+    "/paydesk.v1.Channels/CancelMaintenanceWindow": _CHANNEL,
     "/paydesk.v1.Channels/ForceChannelState": _CHANNEL,
     "/paydesk.v1.Routing/ExplainRoute": _READ,
     "/paydesk.v1.Routing/DryRunRoute": _READ | _CHANNEL,
+    "/paydesk.v1.Routing/ListRuleSets": _READ | _CHANNEL,
+    "/paydesk.v1.Routing/GetRuleSet": _READ | _CHANNEL,
+    "/paydesk.v1.Routing/CreateRuleSetDraft": _RULES,
+    "/paydesk.v1.Routing/UpdateRuleSetDraft": _RULES,
+    "/paydesk.v1.Routing/CheckRuleSet": _RULES | _DECIDE,
+    "/paydesk.v1.Routing/SimulateRuleSet": _RULES | _DECIDE,
+    "/paydesk.v1.Routing/PublishRuleSet": _RULES,
+    "/paydesk.v1.Routing/RollBackRuleSet": _RULES,
+    "/paydesk.v1.Routing/ReplayDecisions": _RULES | _DECIDE | _AUDIT,
     "/paydesk.v1.Events/Subscribe": _READ,
     "/paydesk.v1.Events/ListDeliveries": _READ,
     "/paydesk.v1.Events/ResendEvent": _PAY | _OPERATE,

@@ -117,8 +117,13 @@ def version(connection: Connection) -> int:
 
 
 def load(connection: Connection) -> Desk:
-    """Read the whole desk. The version is read first, so a change that lands meanwhile is read again later."""
+    """Read the whole desk. The version is read first, so a change that lands meanwhile is read again later.
+
+    A change takes its number before it commits. One that is under way keeps this reading from being taken for the last.
+    """
     seen = version(connection)
+    if connection.exec_driver_sql(_CHANGING).one()[0]:
+        seen -= 1
     query = connection.exec_driver_sql
     channels = query("SELECT channel_id, display_name, kind, settings FROM channels ORDER BY channel_id")
     accounts = query(_IN_FORCE)
@@ -148,6 +153,9 @@ def load(connection: Connection) -> Desk:
     )
 
 
+# The lock that `note_configuration_change` takes.
+_CHANGING = """SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 7001 AND objid = 1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND granted)"""
 _ACCOUNT_COLUMNS = """a.account_id, a.tenant_id, a.channel_id, a.merchant_no, v.terms, v.version,
     CASE WHEN isfinite(v.valid_from) THEN (extract(epoch FROM v.valid_from) * 1000)::bigint ELSE 0 END"""
 _IN_FORCE = f"""
@@ -210,7 +218,9 @@ def _load_tenants(connection: Connection) -> dict[str, Tenant]:
             version_no,
         )
         for tenant_id, display_name, routing, state, version_no in query(
-            "SELECT tenant_id, display_name, routing, state, version FROM tenants"
+            """SELECT t.tenant_id, t.display_name, t.routing || coalesce(
+                          r.content || jsonb_build_object('rule_set_version', r.version), '{}'), t.state, t.version
+               FROM tenants t LEFT JOIN rule_sets r ON r.tenant_id = t.tenant_id AND r.state = 'IN_FORCE'"""
         )
     }  # fmt: skip
 

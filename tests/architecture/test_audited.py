@@ -8,7 +8,7 @@ METHODS = {
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-READ_WORDS = ("Get", "List", "Search", "Explain", "DryRun", "Subscribe", "Verify", "WhoAmI")
+READ_WORDS = ("Get", "List", "Search", "Explain", "DryRun", "Subscribe", "Verify", "WhoAmI", "Check", "Simulate", "Replay")
 # Their own append-only record: the history of payments, the ledger of the sandbox.
 HISTORY = {
     "Payments/CreatePayment", "Payments/BatchCreatePayments", "Simulator/ConfigureChannel", "Simulator/InjectFault",
@@ -20,7 +20,8 @@ AUDITED = {
     "Events/ResendEvent", "Identity/CreatePrincipal", "Identity/DisablePrincipal", "Identity/GrantRole",
     "Identity/RevokeRole", "Identity/CreateApiKey", "Identity/RevokeApiKey", "Identity/BindCertificate",
     "Identity/UnbindCertificate", "Audit/ExportAudit", "Approvals/DecideApprovals", "Approvals/CancelApproval",
-    "Approvals/SetApprovalPolicy",
+    "Approvals/SetApprovalPolicy", "Channels/CancelMaintenanceWindow", "Routing/CreateRuleSetDraft",
+    "Routing/UpdateRuleSetDraft", "Routing/PublishRuleSet", "Routing/RollBackRuleSet",
 }  # fmt: skip
 SANDBOX_READS = {"Simulator/ExportTruth"}
 

@@ -118,32 +118,99 @@ class GetChannelHealthRequest(_message.Message):
     def __init__(self, channel_id: _Optional[str] = ...) -> None: ...
 
 class MaintenanceWindow(_message.Message):
-    __slots__ = ("window_id", "channel_id", "start_time", "end_time", "reason")
+    __slots__ = ("window_id", "channel_id", "start_time", "end_time", "reason", "account_id", "method", "weekly", "next_start_time", "next_end_time", "in_force", "principal", "cancel_time")
+    class Weekly(_message.Message):
+        __slots__ = ("days", "start_time_of_day", "end_time_of_day")
+        DAYS_FIELD_NUMBER: _ClassVar[int]
+        START_TIME_OF_DAY_FIELD_NUMBER: _ClassVar[int]
+        END_TIME_OF_DAY_FIELD_NUMBER: _ClassVar[int]
+        days: _containers.RepeatedScalarFieldContainer[int]
+        start_time_of_day: str
+        end_time_of_day: str
+        def __init__(self, days: _Optional[_Iterable[int]] = ..., start_time_of_day: _Optional[str] = ..., end_time_of_day: _Optional[str] = ...) -> None: ...
     WINDOW_ID_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    WEEKLY_FIELD_NUMBER: _ClassVar[int]
+    NEXT_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    NEXT_END_TIME_FIELD_NUMBER: _ClassVar[int]
+    IN_FORCE_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_TIME_FIELD_NUMBER: _ClassVar[int]
     window_id: str
     channel_id: str
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     reason: str
-    def __init__(self, window_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    account_id: str
+    method: _common_pb2.Method
+    weekly: MaintenanceWindow.Weekly
+    next_start_time: _timestamp_pb2.Timestamp
+    next_end_time: _timestamp_pb2.Timestamp
+    in_force: bool
+    principal: str
+    cancel_time: _timestamp_pb2.Timestamp
+    def __init__(self, window_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., account_id: _Optional[str] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., weekly: _Optional[_Union[MaintenanceWindow.Weekly, _Mapping]] = ..., next_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., in_force: _Optional[bool] = ..., principal: _Optional[str] = ..., cancel_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SetMaintenanceWindowRequest(_message.Message):
-    __slots__ = ("request_id", "channel_id", "start_time", "end_time", "reason")
+    __slots__ = ("request_id", "channel_id", "start_time", "end_time", "reason", "account_id", "method", "weekly", "for_ever", "overlap")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    WEEKLY_FIELD_NUMBER: _ClassVar[int]
+    FOR_EVER_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     channel_id: str
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     reason: str
-    def __init__(self, request_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    account_id: str
+    method: _common_pb2.Method
+    weekly: MaintenanceWindow.Weekly
+    for_ever: bool
+    overlap: bool
+    def __init__(self, request_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., account_id: _Optional[str] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., weekly: _Optional[_Union[MaintenanceWindow.Weekly, _Mapping]] = ..., for_ever: _Optional[bool] = ..., overlap: _Optional[bool] = ...) -> None: ...
+
+class ListMaintenanceWindowsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "channel_id", "include_past")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_PAST_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    channel_id: str
+    include_past: bool
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., channel_id: _Optional[str] = ..., include_past: _Optional[bool] = ...) -> None: ...
+
+class ListMaintenanceWindowsResponse(_message.Message):
+    __slots__ = ("windows", "next_page_token")
+    WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    windows: _containers.RepeatedCompositeFieldContainer[MaintenanceWindow]
+    next_page_token: str
+    def __init__(self, windows: _Optional[_Iterable[_Union[MaintenanceWindow, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class CancelMaintenanceWindowRequest(_message.Message):
+    __slots__ = ("request_id", "window_id", "end_time", "reason")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_ID_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    window_id: str
+    end_time: _timestamp_pb2.Timestamp
+    reason: str
+    def __init__(self, request_id: _Optional[str] = ..., window_id: _Optional[str] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ForceChannelStateRequest(_message.Message):
     __slots__ = ("request_id", "channel_id", "state", "ttl", "reason")

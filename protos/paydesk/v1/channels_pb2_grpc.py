@@ -50,6 +50,16 @@ class ChannelsStub:
                 request_serializer=paydesk_dot_v1_dot_channels__pb2.SetMaintenanceWindowRequest.SerializeToString,
                 response_deserializer=paydesk_dot_v1_dot_channels__pb2.MaintenanceWindow.FromString,
                 _registered_method=True)
+        self.ListMaintenanceWindows = channel.unary_unary(
+                '/paydesk.v1.Channels/ListMaintenanceWindows',
+                request_serializer=paydesk_dot_v1_dot_channels__pb2.ListMaintenanceWindowsRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_channels__pb2.ListMaintenanceWindowsResponse.FromString,
+                _registered_method=True)
+        self.CancelMaintenanceWindow = channel.unary_unary(
+                '/paydesk.v1.Channels/CancelMaintenanceWindow',
+                request_serializer=paydesk_dot_v1_dot_channels__pb2.CancelMaintenanceWindowRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_channels__pb2.MaintenanceWindow.FromString,
+                _registered_method=True)
         self.ForceChannelState = channel.unary_unary(
                 '/paydesk.v1.Channels/ForceChannelState',
                 request_serializer=paydesk_dot_v1_dot_channels__pb2.ForceChannelStateRequest.SerializeToString,
@@ -82,6 +92,20 @@ class ChannelsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMaintenanceWindows(self, request, context):
+        """Lists the windows of the tenant's channels that have not ended, by their beginning.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelMaintenanceWindow(self, request, context):
+        """Ends a window, or takes it back before it has begun.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ForceChannelState(self, request, context):
         """Holds a channel open or closed whatever its score, until a moment, for a reason. Taking it out of service, and ending
         either, is done at once; FORCED_CLOSED ignores the channel's health, and waits for somebody else's approval.
@@ -106,6 +130,16 @@ def add_ChannelsServicer_to_server(servicer, server):
             'SetMaintenanceWindow': grpc.unary_unary_rpc_method_handler(
                     servicer.SetMaintenanceWindow,
                     request_deserializer=paydesk_dot_v1_dot_channels__pb2.SetMaintenanceWindowRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_channels__pb2.MaintenanceWindow.SerializeToString,
+            ),
+            'ListMaintenanceWindows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMaintenanceWindows,
+                    request_deserializer=paydesk_dot_v1_dot_channels__pb2.ListMaintenanceWindowsRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_channels__pb2.ListMaintenanceWindowsResponse.SerializeToString,
+            ),
+            'CancelMaintenanceWindow': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelMaintenanceWindow,
+                    request_deserializer=paydesk_dot_v1_dot_channels__pb2.CancelMaintenanceWindowRequest.FromString,
                     response_serializer=paydesk_dot_v1_dot_channels__pb2.MaintenanceWindow.SerializeToString,
             ),
             'ForceChannelState': grpc.unary_unary_rpc_method_handler(
@@ -195,6 +229,60 @@ class Channels:
             target,
             '/paydesk.v1.Channels/SetMaintenanceWindow',
             paydesk_dot_v1_dot_channels__pb2.SetMaintenanceWindowRequest.SerializeToString,
+            paydesk_dot_v1_dot_channels__pb2.MaintenanceWindow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMaintenanceWindows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Channels/ListMaintenanceWindows',
+            paydesk_dot_v1_dot_channels__pb2.ListMaintenanceWindowsRequest.SerializeToString,
+            paydesk_dot_v1_dot_channels__pb2.ListMaintenanceWindowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelMaintenanceWindow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Channels/CancelMaintenanceWindow',
+            paydesk_dot_v1_dot_channels__pb2.CancelMaintenanceWindowRequest.SerializeToString,
             paydesk_dot_v1_dot_channels__pb2.MaintenanceWindow.FromString,
             options,
             channel_credentials,

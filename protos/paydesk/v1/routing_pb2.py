@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.paydesk.v1 import common_pb2 as paydesk_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paydesk/v1/routing.proto\x12\npaydesk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17paydesk/v1/common.proto\"@\n\x13\x45xplainRouteRequest\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x15\n\rattempt_index\x18\x02 \x01(\x05\"\xce\x01\n\x12\x44ryRunRouteRequest\x12\x10\n\x08order_no\x18\x01 \x01(\t\x12\x14\n\x0cproduct_code\x18\x02 \x01(\t\x12!\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x11.paydesk.v1.Money\x12\"\n\x06method\x18\x04 \x01(\x0e\x32\x12.paydesk.v1.Method\x12&\n\x08terminal\x18\x05 \x01(\x0e\x32\x14.paydesk.v1.Terminal\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x11\n\tpayer_ref\x18\x07 \x01(\t\"\xc6\x05\n\x0fRoutingDecision\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x19\n\x11\x63hosen_channel_id\x18\x02 \x01(\t\x12\x19\n\x11\x63hosen_account_id\x18\x03 \x01(\t\x12\x36\n\x08\x61pproach\x18\x04 \x01(\x0e\x32$.paydesk.v1.RoutingDecision.Approach\x12\x13\n\x0breason_text\x18\x05 \x01(\t\x12\x39\n\ncandidates\x18\x06 \x03(\x0b\x32%.paydesk.v1.RoutingDecision.Candidate\x12\x18\n\x10snapshot_version\x18\x07 \x01(\x03\x12\x17\n\x0fsnapshot_age_ms\x18\x08 \x01(\x05\x12/\n\x0b\x64\x65\x63ide_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\xd4\x01\n\tCandidate\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x15\n\reliminated_by\x18\x03 \x01(\t\x12\x0f\n\x07rule_id\x18\x04 \x01(\t\x12\x14\n\x0csuccess_rate\x18\x05 \x01(\x01\x12\r\n\x05score\x18\x06 \x01(\x01\x12\x11\n\tfee_minor\x18\x07 \x01(\x03\x12\x1c\n\x14\x65xpected_value_minor\x18\x08 \x01(\x01\x12\r\n\x05state\x18\t \x01(\t\x12\x12\n\npropensity\x18\n \x01(\x01\"\xa5\x01\n\x08\x41pproach\x12\x18\n\x14\x41PPROACH_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41PPROACH_SCORE\x10\x01\x12\x11\n\rAPPROACH_RULE\x10\x02\x12\x13\n\x0f\x41PPROACH_FORCED\x10\x03\x12\x14\n\x10\x41PPROACH_EXPLORE\x10\x04\x12\x15\n\x11\x41PPROACH_FALLBACK\x10\x05\x12\x16\n\x12\x41PPROACH_FAIL_OVER\x10\x06\x32\xa3\x01\n\x07Routing\x12L\n\x0c\x45xplainRoute\x12\x1f.paydesk.v1.ExplainRouteRequest\x1a\x1b.paydesk.v1.RoutingDecision\x12J\n\x0b\x44ryRunRoute\x12\x1e.paydesk.v1.DryRunRouteRequest\x1a\x1b.paydesk.v1.RoutingDecisionB(\n\x0e\x63om.paydesk.v1P\x01Z\x14paydesk/v1;paydeskv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paydesk/v1/routing.proto\x12\npaydesk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17paydesk/v1/common.proto\"@\n\x13\x45xplainRouteRequest\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x15\n\rattempt_index\x18\x02 \x01(\x05\"\xe3\x01\n\x12\x44ryRunRouteRequest\x12\x10\n\x08order_no\x18\x01 \x01(\t\x12\x14\n\x0cproduct_code\x18\x02 \x01(\t\x12!\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x11.paydesk.v1.Money\x12\"\n\x06method\x18\x04 \x01(\x0e\x32\x12.paydesk.v1.Method\x12&\n\x08terminal\x18\x05 \x01(\x0e\x32\x14.paydesk.v1.Terminal\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x11\n\tpayer_ref\x18\x07 \x01(\t\x12\x13\n\x0brule_set_id\x18\t \x01(\t\"\xc6\x05\n\x0fRoutingDecision\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x19\n\x11\x63hosen_channel_id\x18\x02 \x01(\t\x12\x19\n\x11\x63hosen_account_id\x18\x03 \x01(\t\x12\x36\n\x08\x61pproach\x18\x04 \x01(\x0e\x32$.paydesk.v1.RoutingDecision.Approach\x12\x13\n\x0breason_text\x18\x05 \x01(\t\x12\x39\n\ncandidates\x18\x06 \x03(\x0b\x32%.paydesk.v1.RoutingDecision.Candidate\x12\x18\n\x10snapshot_version\x18\x07 \x01(\x03\x12\x17\n\x0fsnapshot_age_ms\x18\x08 \x01(\x05\x12/\n\x0b\x64\x65\x63ide_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\xd4\x01\n\tCandidate\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x15\n\reliminated_by\x18\x03 \x01(\t\x12\x0f\n\x07rule_id\x18\x04 \x01(\t\x12\x14\n\x0csuccess_rate\x18\x05 \x01(\x01\x12\r\n\x05score\x18\x06 \x01(\x01\x12\x11\n\tfee_minor\x18\x07 \x01(\x03\x12\x1c\n\x14\x65xpected_value_minor\x18\x08 \x01(\x01\x12\r\n\x05state\x18\t \x01(\t\x12\x12\n\npropensity\x18\n \x01(\x01\"\xa5\x01\n\x08\x41pproach\x12\x18\n\x14\x41PPROACH_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41PPROACH_SCORE\x10\x01\x12\x11\n\rAPPROACH_RULE\x10\x02\x12\x13\n\x0f\x41PPROACH_FORCED\x10\x03\x12\x14\n\x10\x41PPROACH_EXPLORE\x10\x04\x12\x15\n\x11\x41PPROACH_FALLBACK\x10\x05\x12\x16\n\x12\x41PPROACH_FAIL_OVER\x10\x06\"\x99\x03\n\x04Rule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12\'\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\x0e\x32\x17.paydesk.v1.Rule.Effect\x12\x0c\n\x04when\x18\x04 \x01(\t\x12\x10\n\x08\x63hannels\x18\x05 \x03(\t\x12\x0e\n\x06weight\x18\x06 \x01(\x01\x12\x11\n\tlimit_bps\x18\x07 \x01(\x05\x12\x13\n\x0blimit_minor\x18\x08 \x01(\x03\x12*\n\tlimit_per\x18\t \x01(\x0e\x32\x17.paydesk.v1.Rule.Period\"~\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_DENY\x10\x01\x12\x15\n\x11\x45\x46\x46\x45\x43T_ALLOW_ONLY\x10\x02\x12\x10\n\x0c\x45\x46\x46\x45\x43T_BOOST\x10\x03\x12\x10\n\x0c\x45\x46\x46\x45\x43T_FORCE\x10\x04\x12\x10\n\x0c\x45\x46\x46\x45\x43T_LIMIT\x10\x05\"A\n\x06Period\x12\x16\n\x12PERIOD_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPERIOD_HOUR\x10\x01\x12\x0e\n\nPERIOD_DAY\x10\x02\"\xbc\x03\n\x07RuleSet\x12\x13\n\x0brule_set_id\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.paydesk.v1.RuleSet.State\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x10\n\x08revision\x18\x04 \x01(\x05\x12\x1f\n\x05rules\x18\x05 \x03(\x0b\x32\x10.paydesk.v1.Rule\x12\x10\n\x08plug_ins\x18\x06 \x03(\t\x12\x0c\n\x04note\x18\x07 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cpublish_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndifference\x18\x0c \x03(\t\"V\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_DRAFT\x10\x01\x12\x12\n\x0eSTATE_IN_FORCE\x10\x02\x12\x11\n\rSTATE_RETIRED\x10\x03\"<\n\x13ListRuleSetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListRuleSetsResponse\x12&\n\trule_sets\x18\x01 \x03(\x0b\x32\x13.paydesk.v1.RuleSet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x11GetRuleSetRequest\x12\x13\n\x0brule_set_id\x18\x01 \x01(\t\"p\n\x19\x43reateRuleSetDraftRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1f\n\x05rules\x18\x02 \x03(\x0b\x32\x10.paydesk.v1.Rule\x12\x10\n\x08plug_ins\x18\x03 \x03(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\"\x97\x01\n\x19UpdateRuleSetDraftRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0brule_set_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x1f\n\x05rules\x18\x04 \x03(\x0b\x32\x10.paydesk.v1.Rule\x12\x10\n\x08plug_ins\x18\x05 \x03(\t\x12\x0c\n\x04note\x18\x06 \x01(\t\"*\n\x13\x43heckRuleSetRequest\x12\x13\n\x0brule_set_id\x18\x01 \x01(\t\"\xe1\x02\n\x14\x43heckRuleSetResponse\x12\r\n\x05sound\x18\x01 \x01(\x08\x12:\n\x08\x66indings\x18\x02 \x03(\x0b\x32(.paydesk.v1.CheckRuleSetResponse.Finding\x12\x19\n\x11tried_order_count\x18\x03 \x01(\x05\x1a\x92\x01\n\x07\x46inding\x12;\n\x08severity\x18\x01 \x01(\x0e\x32).paydesk.v1.CheckRuleSetResponse.Severity\x12\x0f\n\x07rule_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0c\n\x04line\x18\x04 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x05 \x01(\x05\x12\x0c\n\x04text\x18\x06 \x01(\t\"N\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_ERROR\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\"B\n\x16SimulateRuleSetRequest\x12\x13\n\x0brule_set_id\x18\x01 \x01(\t\x12\x13\n\x0border_count\x18\x02 \x01(\x05\"\x96\x06\n\x0fRouteComparison\x12\x13\n\x0border_count\x18\x01 \x01(\x05\x12\x13\n\x0bmoved_count\x18\x02 \x01(\x01\x12\x17\n\x0funrouted_before\x18\x03 \x01(\x01\x12\x16\n\x0eunrouted_after\x18\x04 \x01(\x01\x12\x16\n\x0esuccess_before\x18\x05 \x01(\x01\x12\x15\n\rsuccess_after\x18\x06 \x01(\x01\x12.\n\x04\x66\x65\x65s\x18\x07 \x03(\x0b\x32 .paydesk.v1.RouteComparison.Fees\x12:\n\x08\x63hannels\x18\x08 \x03(\x0b\x32(.paydesk.v1.RouteComparison.ChannelShare\x12\x38\n\x08\x65xamples\x18\t \x03(\x0b\x32&.paydesk.v1.RouteComparison.MovedOrder\x12@\n\x0brule_faults\x18\n \x03(\x0b\x32+.paydesk.v1.RouteComparison.RuleFaultsEntry\x12\x0c\n\x04text\x18\x0b \x01(\t\x1a\x66\n\x0c\x43hannelShare\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\x01\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x01\x12\x10\n\x08moved_in\x18\x04 \x01(\x01\x12\x11\n\tmoved_out\x18\x05 \x01(\x01\x1aH\n\x04\x46\x65\x65s\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\x14\n\x0c\x62\x65\x66ore_minor\x18\x02 \x01(\x03\x12\x13\n\x0b\x61\x66ter_minor\x18\x03 \x01(\x03\x1a\x9d\x01\n\nMovedOrder\x12\x10\n\x08order_no\x18\x01 \x01(\t\x12\x14\n\x0cproduct_code\x18\x02 \x01(\t\x12!\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x11.paydesk.v1.Money\x12\x19\n\x11\x62\x65\x66ore_channel_id\x18\x04 \x01(\t\x12\x18\n\x10\x61\x66ter_channel_id\x18\x05 \x01(\t\x12\x0f\n\x07rule_id\x18\x06 \x01(\t\x1a\x31\n\x0fRuleFaultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"b\n\x15PublishRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0brule_set_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x0e\n\x06reason\x18\x04 \x01(\t\"Q\n\x16RollBackRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0brule_set_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x98\x01\n\x16PublishRuleSetResponse\x12&\n\x08proposal\x18\x01 \x01(\x0b\x32\x14.paydesk.v1.Proposal\x12%\n\x08rule_set\x18\x02 \x01(\x0b\x32\x13.paydesk.v1.RuleSet\x12/\n\nsimulation\x18\x03 \x01(\x0b\x32\x1b.paydesk.v1.RouteComparison\"\xa0\x01\n\x16ReplayDecisionsRequest\x12\x13\n\x0brule_set_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0border_count\x18\x04 \x01(\x05\"\x88\x01\n\x17ReplayDecisionsResponse\x12/\n\ncomparison\x18\x01 \x01(\x0b\x32\x1b.paydesk.v1.RouteComparison\x12.\n\nuntil_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x64one\x18\x03 \x01(\x08\x32\x95\x07\n\x07Routing\x12L\n\x0c\x45xplainRoute\x12\x1f.paydesk.v1.ExplainRouteRequest\x1a\x1b.paydesk.v1.RoutingDecision\x12J\n\x0b\x44ryRunRoute\x12\x1e.paydesk.v1.DryRunRouteRequest\x1a\x1b.paydesk.v1.RoutingDecision\x12Q\n\x0cListRuleSets\x12\x1f.paydesk.v1.ListRuleSetsRequest\x1a .paydesk.v1.ListRuleSetsResponse\x12@\n\nGetRuleSet\x12\x1d.paydesk.v1.GetRuleSetRequest\x1a\x13.paydesk.v1.RuleSet\x12P\n\x12\x43reateRuleSetDraft\x12%.paydesk.v1.CreateRuleSetDraftRequest\x1a\x13.paydesk.v1.RuleSet\x12P\n\x12UpdateRuleSetDraft\x12%.paydesk.v1.UpdateRuleSetDraftRequest\x1a\x13.paydesk.v1.RuleSet\x12Q\n\x0c\x43heckRuleSet\x12\x1f.paydesk.v1.CheckRuleSetRequest\x1a .paydesk.v1.CheckRuleSetResponse\x12R\n\x0fSimulateRuleSet\x12\".paydesk.v1.SimulateRuleSetRequest\x1a\x1b.paydesk.v1.RouteComparison\x12W\n\x0ePublishRuleSet\x12!.paydesk.v1.PublishRuleSetRequest\x1a\".paydesk.v1.PublishRuleSetResponse\x12Y\n\x0fRollBackRuleSet\x12\".paydesk.v1.RollBackRuleSetRequest\x1a\".paydesk.v1.PublishRuleSetResponse\x12\\\n\x0fReplayDecisions\x12\".paydesk.v1.ReplayDecisionsRequest\x1a#.paydesk.v1.ReplayDecisionsResponse0\x01\x42(\n\x0e\x63om.paydesk.v1P\x01Z\x14paydesk/v1;paydeskv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,16 +34,68 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paydesk.v1.routing_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016com.paydesk.v1P\001Z\024paydesk/v1;paydeskv1'
+  _globals['_ROUTECOMPARISON_RULEFAULTSENTRY']._loaded_options = None
+  _globals['_ROUTECOMPARISON_RULEFAULTSENTRY']._serialized_options = b'8\001'
   _globals['_EXPLAINROUTEREQUEST']._serialized_start=98
   _globals['_EXPLAINROUTEREQUEST']._serialized_end=162
   _globals['_DRYRUNROUTEREQUEST']._serialized_start=165
-  _globals['_DRYRUNROUTEREQUEST']._serialized_end=371
-  _globals['_ROUTINGDECISION']._serialized_start=374
-  _globals['_ROUTINGDECISION']._serialized_end=1084
-  _globals['_ROUTINGDECISION_CANDIDATE']._serialized_start=704
-  _globals['_ROUTINGDECISION_CANDIDATE']._serialized_end=916
-  _globals['_ROUTINGDECISION_APPROACH']._serialized_start=919
-  _globals['_ROUTINGDECISION_APPROACH']._serialized_end=1084
-  _globals['_ROUTING']._serialized_start=1087
-  _globals['_ROUTING']._serialized_end=1250
+  _globals['_DRYRUNROUTEREQUEST']._serialized_end=392
+  _globals['_ROUTINGDECISION']._serialized_start=395
+  _globals['_ROUTINGDECISION']._serialized_end=1105
+  _globals['_ROUTINGDECISION_CANDIDATE']._serialized_start=725
+  _globals['_ROUTINGDECISION_CANDIDATE']._serialized_end=937
+  _globals['_ROUTINGDECISION_APPROACH']._serialized_start=940
+  _globals['_ROUTINGDECISION_APPROACH']._serialized_end=1105
+  _globals['_RULE']._serialized_start=1108
+  _globals['_RULE']._serialized_end=1517
+  _globals['_RULE_EFFECT']._serialized_start=1324
+  _globals['_RULE_EFFECT']._serialized_end=1450
+  _globals['_RULE_PERIOD']._serialized_start=1452
+  _globals['_RULE_PERIOD']._serialized_end=1517
+  _globals['_RULESET']._serialized_start=1520
+  _globals['_RULESET']._serialized_end=1964
+  _globals['_RULESET_STATE']._serialized_start=1878
+  _globals['_RULESET_STATE']._serialized_end=1964
+  _globals['_LISTRULESETSREQUEST']._serialized_start=1966
+  _globals['_LISTRULESETSREQUEST']._serialized_end=2026
+  _globals['_LISTRULESETSRESPONSE']._serialized_start=2028
+  _globals['_LISTRULESETSRESPONSE']._serialized_end=2115
+  _globals['_GETRULESETREQUEST']._serialized_start=2117
+  _globals['_GETRULESETREQUEST']._serialized_end=2157
+  _globals['_CREATERULESETDRAFTREQUEST']._serialized_start=2159
+  _globals['_CREATERULESETDRAFTREQUEST']._serialized_end=2271
+  _globals['_UPDATERULESETDRAFTREQUEST']._serialized_start=2274
+  _globals['_UPDATERULESETDRAFTREQUEST']._serialized_end=2425
+  _globals['_CHECKRULESETREQUEST']._serialized_start=2427
+  _globals['_CHECKRULESETREQUEST']._serialized_end=2469
+  _globals['_CHECKRULESETRESPONSE']._serialized_start=2472
+  _globals['_CHECKRULESETRESPONSE']._serialized_end=2825
+  _globals['_CHECKRULESETRESPONSE_FINDING']._serialized_start=2599
+  _globals['_CHECKRULESETRESPONSE_FINDING']._serialized_end=2745
+  _globals['_CHECKRULESETRESPONSE_SEVERITY']._serialized_start=2747
+  _globals['_CHECKRULESETRESPONSE_SEVERITY']._serialized_end=2825
+  _globals['_SIMULATERULESETREQUEST']._serialized_start=2827
+  _globals['_SIMULATERULESETREQUEST']._serialized_end=2893
+  _globals['_ROUTECOMPARISON']._serialized_start=2896
+  _globals['_ROUTECOMPARISON']._serialized_end=3686
+  _globals['_ROUTECOMPARISON_CHANNELSHARE']._serialized_start=3299
+  _globals['_ROUTECOMPARISON_CHANNELSHARE']._serialized_end=3401
+  _globals['_ROUTECOMPARISON_FEES']._serialized_start=3403
+  _globals['_ROUTECOMPARISON_FEES']._serialized_end=3475
+  _globals['_ROUTECOMPARISON_MOVEDORDER']._serialized_start=3478
+  _globals['_ROUTECOMPARISON_MOVEDORDER']._serialized_end=3635
+  _globals['_ROUTECOMPARISON_RULEFAULTSENTRY']._serialized_start=3637
+  _globals['_ROUTECOMPARISON_RULEFAULTSENTRY']._serialized_end=3686
+  _globals['_PUBLISHRULESETREQUEST']._serialized_start=3688
+  _globals['_PUBLISHRULESETREQUEST']._serialized_end=3786
+  _globals['_ROLLBACKRULESETREQUEST']._serialized_start=3788
+  _globals['_ROLLBACKRULESETREQUEST']._serialized_end=3869
+  _globals['_PUBLISHRULESETRESPONSE']._serialized_start=3872
+  _globals['_PUBLISHRULESETRESPONSE']._serialized_end=4024
+  _globals['_REPLAYDECISIONSREQUEST']._serialized_start=4027
+  _globals['_REPLAYDECISIONSREQUEST']._serialized_end=4187
+  _globals['_REPLAYDECISIONSRESPONSE']._serialized_start=4190
+  _globals['_REPLAYDECISIONSRESPONSE']._serialized_end=4326
+  _globals['_ROUTING']._serialized_start=4329
+  _globals['_ROUTING']._serialized_end=5246
 # @@protoc_insertion_point(module_scope)

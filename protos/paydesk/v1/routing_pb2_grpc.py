@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class RoutingStub:
-    """Tells why a channel was or would be chosen.
+    """Tells why a channel was or would be chosen, and keeps the rules by which it is: written as drafts, checked, tried on
+    recent decisions, published with somebody else's approval, and taken back.
     """
 
     def __init__(self, channel):
@@ -45,10 +46,56 @@ class RoutingStub:
                 request_serializer=paydesk_dot_v1_dot_routing__pb2.DryRunRouteRequest.SerializeToString,
                 response_deserializer=paydesk_dot_v1_dot_routing__pb2.RoutingDecision.FromString,
                 _registered_method=True)
+        self.ListRuleSets = channel.unary_unary(
+                '/paydesk.v1.Routing/ListRuleSets',
+                request_serializer=paydesk_dot_v1_dot_routing__pb2.ListRuleSetsRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_routing__pb2.ListRuleSetsResponse.FromString,
+                _registered_method=True)
+        self.GetRuleSet = channel.unary_unary(
+                '/paydesk.v1.Routing/GetRuleSet',
+                request_serializer=paydesk_dot_v1_dot_routing__pb2.GetRuleSetRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_routing__pb2.RuleSet.FromString,
+                _registered_method=True)
+        self.CreateRuleSetDraft = channel.unary_unary(
+                '/paydesk.v1.Routing/CreateRuleSetDraft',
+                request_serializer=paydesk_dot_v1_dot_routing__pb2.CreateRuleSetDraftRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_routing__pb2.RuleSet.FromString,
+                _registered_method=True)
+        self.UpdateRuleSetDraft = channel.unary_unary(
+                '/paydesk.v1.Routing/UpdateRuleSetDraft',
+                request_serializer=paydesk_dot_v1_dot_routing__pb2.UpdateRuleSetDraftRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_routing__pb2.RuleSet.FromString,
+                _registered_method=True)
+        self.CheckRuleSet = channel.unary_unary(
+                '/paydesk.v1.Routing/CheckRuleSet',
+                request_serializer=paydesk_dot_v1_dot_routing__pb2.CheckRuleSetRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_routing__pb2.CheckRuleSetResponse.FromString,
+                _registered_method=True)
+        self.SimulateRuleSet = channel.unary_unary(
+                '/paydesk.v1.Routing/SimulateRuleSet',
+                request_serializer=paydesk_dot_v1_dot_routing__pb2.SimulateRuleSetRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_routing__pb2.RouteComparison.FromString,
+                _registered_method=True)
+        self.PublishRuleSet = channel.unary_unary(
+                '/paydesk.v1.Routing/PublishRuleSet',
+                request_serializer=paydesk_dot_v1_dot_routing__pb2.PublishRuleSetRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_routing__pb2.PublishRuleSetResponse.FromString,
+                _registered_method=True)
+        self.RollBackRuleSet = channel.unary_unary(
+                '/paydesk.v1.Routing/RollBackRuleSet',
+                request_serializer=paydesk_dot_v1_dot_routing__pb2.RollBackRuleSetRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_routing__pb2.PublishRuleSetResponse.FromString,
+                _registered_method=True)
+        self.ReplayDecisions = channel.unary_stream(
+                '/paydesk.v1.Routing/ReplayDecisions',
+                request_serializer=paydesk_dot_v1_dot_routing__pb2.ReplayDecisionsRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_routing__pb2.ReplayDecisionsResponse.FromString,
+                _registered_method=True)
 
 
 class RoutingServicer:
-    """Tells why a channel was or would be chosen.
+    """Tells why a channel was or would be chosen, and keeps the rules by which it is: written as drafts, checked, tried on
+    recent decisions, published with somebody else's approval, and taken back.
     """
 
     def ExplainRoute(self, request, context):
@@ -60,6 +107,69 @@ class RoutingServicer:
 
     def DryRunRoute(self, request, context):
         """Decides for an order that is not made, and stores nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRuleSets(self, request, context):
+        """Lists rule sets, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRuleSet(self, request, context):
+        """Reads one rule set, or the rules that are in force.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRuleSetDraft(self, request, context):
+        """Keeps a draft, sound or not; only what is too big is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRuleSetDraft(self, request, context):
+        """Writes over a draft.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckRuleSet(self, request, context):
+        """Tells everything that is wrong with a rule set, and which of its rules do nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SimulateRuleSet(self, request, context):
+        """Makes the newest decisions once more, by the rules in force and by these, and compares.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishRuleSet(self, request, context):
+        """Proposes that a draft is put in force. Whoever allows it sees the texts, the difference and a simulation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackRuleSet(self, request, context):
+        """Proposes that an earlier version is put in force again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDecisions(self, request, context):
+        """Makes the decisions of a span of time once more and compares them with what was decided; tells its progress.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +188,51 @@ def add_RoutingServicer_to_server(servicer, server):
                     request_deserializer=paydesk_dot_v1_dot_routing__pb2.DryRunRouteRequest.FromString,
                     response_serializer=paydesk_dot_v1_dot_routing__pb2.RoutingDecision.SerializeToString,
             ),
+            'ListRuleSets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuleSets,
+                    request_deserializer=paydesk_dot_v1_dot_routing__pb2.ListRuleSetsRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_routing__pb2.ListRuleSetsResponse.SerializeToString,
+            ),
+            'GetRuleSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRuleSet,
+                    request_deserializer=paydesk_dot_v1_dot_routing__pb2.GetRuleSetRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_routing__pb2.RuleSet.SerializeToString,
+            ),
+            'CreateRuleSetDraft': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRuleSetDraft,
+                    request_deserializer=paydesk_dot_v1_dot_routing__pb2.CreateRuleSetDraftRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_routing__pb2.RuleSet.SerializeToString,
+            ),
+            'UpdateRuleSetDraft': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRuleSetDraft,
+                    request_deserializer=paydesk_dot_v1_dot_routing__pb2.UpdateRuleSetDraftRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_routing__pb2.RuleSet.SerializeToString,
+            ),
+            'CheckRuleSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckRuleSet,
+                    request_deserializer=paydesk_dot_v1_dot_routing__pb2.CheckRuleSetRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_routing__pb2.CheckRuleSetResponse.SerializeToString,
+            ),
+            'SimulateRuleSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimulateRuleSet,
+                    request_deserializer=paydesk_dot_v1_dot_routing__pb2.SimulateRuleSetRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_routing__pb2.RouteComparison.SerializeToString,
+            ),
+            'PublishRuleSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishRuleSet,
+                    request_deserializer=paydesk_dot_v1_dot_routing__pb2.PublishRuleSetRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_routing__pb2.PublishRuleSetResponse.SerializeToString,
+            ),
+            'RollBackRuleSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackRuleSet,
+                    request_deserializer=paydesk_dot_v1_dot_routing__pb2.RollBackRuleSetRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_routing__pb2.PublishRuleSetResponse.SerializeToString,
+            ),
+            'ReplayDecisions': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReplayDecisions,
+                    request_deserializer=paydesk_dot_v1_dot_routing__pb2.ReplayDecisionsRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_routing__pb2.ReplayDecisionsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'paydesk.v1.Routing', rpc_method_handlers)
@@ -87,7 +242,8 @@ def add_RoutingServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Routing:
-    """Tells why a channel was or would be chosen.
+    """Tells why a channel was or would be chosen, and keeps the rules by which it is: written as drafts, checked, tried on
+    recent decisions, published with somebody else's approval, and taken back.
     """
 
     @staticmethod
@@ -134,6 +290,249 @@ class Routing:
             '/paydesk.v1.Routing/DryRunRoute',
             paydesk_dot_v1_dot_routing__pb2.DryRunRouteRequest.SerializeToString,
             paydesk_dot_v1_dot_routing__pb2.RoutingDecision.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRuleSets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Routing/ListRuleSets',
+            paydesk_dot_v1_dot_routing__pb2.ListRuleSetsRequest.SerializeToString,
+            paydesk_dot_v1_dot_routing__pb2.ListRuleSetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRuleSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Routing/GetRuleSet',
+            paydesk_dot_v1_dot_routing__pb2.GetRuleSetRequest.SerializeToString,
+            paydesk_dot_v1_dot_routing__pb2.RuleSet.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRuleSetDraft(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Routing/CreateRuleSetDraft',
+            paydesk_dot_v1_dot_routing__pb2.CreateRuleSetDraftRequest.SerializeToString,
+            paydesk_dot_v1_dot_routing__pb2.RuleSet.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRuleSetDraft(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Routing/UpdateRuleSetDraft',
+            paydesk_dot_v1_dot_routing__pb2.UpdateRuleSetDraftRequest.SerializeToString,
+            paydesk_dot_v1_dot_routing__pb2.RuleSet.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckRuleSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Routing/CheckRuleSet',
+            paydesk_dot_v1_dot_routing__pb2.CheckRuleSetRequest.SerializeToString,
+            paydesk_dot_v1_dot_routing__pb2.CheckRuleSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulateRuleSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Routing/SimulateRuleSet',
+            paydesk_dot_v1_dot_routing__pb2.SimulateRuleSetRequest.SerializeToString,
+            paydesk_dot_v1_dot_routing__pb2.RouteComparison.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishRuleSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Routing/PublishRuleSet',
+            paydesk_dot_v1_dot_routing__pb2.PublishRuleSetRequest.SerializeToString,
+            paydesk_dot_v1_dot_routing__pb2.PublishRuleSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackRuleSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Routing/RollBackRuleSet',
+            paydesk_dot_v1_dot_routing__pb2.RollBackRuleSetRequest.SerializeToString,
+            paydesk_dot_v1_dot_routing__pb2.PublishRuleSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paydesk.v1.Routing/ReplayDecisions',
+            paydesk_dot_v1_dot_routing__pb2.ReplayDecisionsRequest.SerializeToString,
+            paydesk_dot_v1_dot_routing__pb2.ReplayDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
