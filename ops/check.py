@@ -34,7 +34,7 @@ _OPEN = "('SUBMITTING', 'PENDING', 'UNKNOWN')"
 
 
 class TruthEntry(NamedTuple):
-    """A movement of money that a channel really made. `kind` is CHARGE or REFUND."""
+    """A movement of money that a channel really made. `kind` is CHARGE, REFUND or one that payments do not answer for."""
 
     channel_id: str
     kind: str
@@ -210,7 +210,7 @@ WITH moved AS (
            coalesce(sum(amount_minor) FILTER (WHERE kind = 'CHARGE'), 0)::bigint AS charged,
            count(*) FILTER (WHERE kind = 'REFUND') AS refunds,
            coalesce(sum(amount_minor) FILTER (WHERE kind = 'REFUND'), 0)::bigint AS returned
-    FROM check_truth GROUP BY attempt_no
+    FROM check_truth WHERE kind IN ('CHARGE', 'REFUND') GROUP BY attempt_no
 )
 SELECT attempt_no, b.tenant_id, b.payment_id, b.order_no, b.state, b.attempt_no IS NOT NULL AS ours,
        coalesce(b.open, false) AS open, coalesce(b.going_back, false) AS going_back,

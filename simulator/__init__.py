@@ -10,4 +10,6 @@ It shares no code with the rest of Paydesk, so that it cannot share its bugs. Th
     book      one channel's state, by events       ledger    the events on disk
     channel   how one channel answers              outbox    answers that come later
     announcer which callbacks are told             callbacks how they are posted
+    voice     how they are written and signed      wire      the real channels' HTTP
+    sides     mandates, payouts, splits            bills     a day's statement
 """

@@ -3,12 +3,23 @@
 An event is a tuple that starts with a `Tag`; its fields are those of the `_apply_...` function of the tag.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from simulator.records import NO_MEMO, Attempt, Entry, Memo, Refund
-from simulator.words import Reason, Word
+from simulator.records import (
+    NO_MEMO,
+    Attempt,
+    Entry,
+    Mandate,
+    Memo,
+    Movement,
+    Payout,
+    Refund,
+    Split,
+    Verification,
+)
+from simulator.words import Reason, SideWord, Word
 
 # A sandbox that ran for weeks answers BUSY rather than eat the machine (about 1 kB an attempt).
 ATTEMPTS_MAX = 5_000_000
@@ -29,6 +40,11 @@ class Tag(StrEnum):
     FLIPPED = "l"
     TRIED = "t"  # a charge request that made no attempt
     LEFT = "b"  # the payer will do nothing more by himself
+    MANDATE = "m"
+    PAYOUT = "o"
+    SPLIT = "s"
+    VERIFICATION = "v"
+    BECAME = "e"  # a mandate, payout or split is something else now
 
 
 class Accepted(NamedTuple):
@@ -92,8 +108,13 @@ class ChannelBook:
         self.tries: dict[str, int] = {}
         self.entries: list[Entry] = []
         self.counts = Counts()
-        # Callbacks that are neither acknowledged nor given up, as (attempt_no, refund_no or "").
-        self.owed: set[tuple[str, str]] = set()
+        self.mandates: dict[str, Mandate] = {}
+        self.by_agreement: dict[str, Mandate] = {}
+        self.payouts: dict[str, Payout] = {}
+        self.splits: dict[str, Split] = {}
+        self.verifications: dict[str, Verification] = {}
+        # Callbacks that are neither acknowledged nor given up, as (number of the attempt, of the refund, kind of others).
+        self.owed: set[tuple[str, str, str]] = set()
         self._truth = truth
         self._appliers: dict[str, Callable[..., None]] = {
             Tag.ACCEPTED.value: self._apply_accepted,
@@ -108,6 +129,11 @@ class ChannelBook:
             Tag.FLIPPED.value: self._apply_flipped,
             Tag.TRIED.value: self._apply_tried,
             Tag.LEFT.value: self._apply_left,
+            Tag.MANDATE.value: self._apply_mandate,
+            Tag.PAYOUT.value: self._apply_payout,
+            Tag.SPLIT.value: self._apply_split,
+            Tag.VERIFICATION.value: self._apply_verification,
+            Tag.BECAME.value: self._apply_became,
         }
 
     @property
@@ -159,7 +185,7 @@ class ChannelBook:
         attempt.fate = ""
         self.counts.charges_done += 1
         self.counts.charged_minor += attempt.amount_minor
-        self._move(Entry(self.channel_id, attempt, None))
+        self._move(Movement.CHARGE, attempt)
 
     def _apply_failed(self, number: str, reason: str) -> None:
         attempt = self.attempts[number]
@@ -176,12 +202,17 @@ class ChannelBook:
         self.attempts[number] = Attempt(number, merchant_no)
 
     def _apply_refund_accepted(
-        self, number: str, attempt_no: str, amount_minor: int, done_at_ms: int, fails: int, txn_no: str
-    ) -> None:
+        self, number: str, attempt_no: str, amount_minor: int, done_at_ms: int, fails: int, txn_no: str,
+        made_ms: int = 0, notify_url: str = "", memo: Memo = NO_MEMO,
+    ) -> None:  # fmt: skip
         attempt = self.attempts[attempt_no]
         attempt.refunded_minor += amount_minor
         attempt.refund_count += 1
-        self.refunds[number] = Refund(number, attempt, amount_minor, done_at_ms, bool(fails), txn_no)
+        refund = Refund(number, attempt, amount_minor, done_at_ms, bool(fails), txn_no)
+        refund.made_ms = made_ms
+        refund.notify_url = notify_url or attempt.notify_url
+        refund.memo = memo or NO_MEMO
+        self.refunds[number] = refund
 
     def _apply_refund_settled(self, number: str, time_ms: int) -> None:
         refund = self.refunds[number]
@@ -193,13 +224,13 @@ class ChannelBook:
             refund.word = Word.REFUND_PAID
             self.counts.refunds_done += 1
             self.counts.refunded_minor += refund.amount_minor
-            self._move(Entry(self.channel_id, refund.attempt, refund))
+            self._move(Movement.REFUND, refund)
 
-    def _apply_owed(self, number: str, refund_no: str) -> None:
-        self.owed.add((number, refund_no))
+    def _apply_owed(self, number: str, refund_no: str, kind: str = "") -> None:
+        self.owed.add((number, refund_no, kind))
 
-    def _apply_told(self, number: str, refund_no: str) -> None:
-        self.owed.discard((number, refund_no))
+    def _apply_told(self, number: str, refund_no: str, kind: str = "") -> None:
+        self.owed.discard((number, refund_no, kind))
 
     def _apply_flipped(self, number: str) -> None:
         self.attempts[number].flipped = True
@@ -211,9 +242,95 @@ class ChannelBook:
     def _apply_left(self, number: str) -> None:
         self.attempts[number].fate = ""
 
-    def _move(self, entry: Entry) -> None:
+    def _apply_mandate(self, fields: dict[str, Any]) -> None:
+        mandate = Mandate(**_common(fields))
+        _fill(mandate, fields, "amount_minor", "payer_ref", "notify_url", "memo")
+        self.mandates[mandate.number] = self.by_agreement[mandate.txn_no] = mandate
+
+    def _apply_payout(self, fields: dict[str, Any]) -> None:
+        payout = Payout(**_common(fields))
+        _fill(payout, fields, "amount_minor", "payer_ref", "notify_url", "memo", "order_no", "payee_name", "currency")
+        self.payouts[payout.number] = payout
+
+    def _apply_split(self, fields: dict[str, Any]) -> None:
+        split = Split(**_common(fields))
+        _fill(split, fields, "amount_minor", "notify_url", "memo", "is_last")
+        split.attempt = self.attempts[fields["attempt_no"]]
+        split.shares = tuple((receiver, amount) for receiver, amount in fields["shares"])
+        split.attempt.split_minor += split.amount_minor
+        self.splits[split.number] = split
+
+    def _apply_verification(self, fields: dict[str, Any]) -> None:
+        verification = Verification(**_common(fields))
+        _fill(verification, fields, "memo")
+        verification.done_ms = verification.made_ms
+        self.verifications[verification.number] = verification
+
+    def _apply_became(
+        self, kind: str, number: str, word: str, reason: str, time_ms: int, fate: str, fate_reason: str, act_at_ms: int
+    ) -> None:
+        """Let a mandate, payout or split be `word` since `time_ms`, and become `fate` at `act_at_ms`."""
+        side = self.side(kind, number)
+        before = side.word
+        side.word, side.reason = SideWord(word), Reason(reason)
+        side.fate, side.fate_reason, side.act_at_ms = fate, Reason(fate_reason), act_at_ms
+        if side.word is before:
+            return
+        match side, side.word:
+            case Mandate(), SideWord.MANDATE_ENDED:
+                side.ended_ms = time_ms
+            case Payout(), SideWord.PAYOUT_RETURNED:
+                side.returned_ms = time_ms
+                self._move(Movement.PAYOUT_RETURN, side)
+            case Payout(), SideWord.PAYOUT_PAID:
+                side.done_ms = time_ms
+                self._move(Movement.PAYOUT, side)
+            case Split(), SideWord.SPLIT_DONE:
+                side.done_ms = time_ms
+                self._move(Movement.SPLIT, side)
+            case Split(), SideWord.SPLIT_FAILED:
+                side.attempt.split_minor -= side.amount_minor
+            case _:
+                side.done_ms = time_ms
+
+    def side(self, kind: str, number: str) -> Mandate | Payout | Split:
+        """Return the mandate, payout or split of a number."""
+        found: Mandate | Payout | Split
+        match kind:
+            case "mandate":
+                found = self.mandates[number]
+            case "payout":
+                found = self.payouts[number]
+            case _:
+                found = self.splits[number]
+        return found
+
+    def sides(self) -> Iterator[Mandate | Payout | Split]:
+        """Yield all of which something may still become."""
+        yield from self.mandates.values()
+        yield from self.payouts.values()
+        yield from self.splits.values()
+
+    def _move(self, movement: Movement, record: Attempt | Refund | Payout | Split) -> None:
+        entry = Entry(self.channel_id, movement, record)
         self.entries.append(entry)
         self._truth.append(entry)
+
+
+def kind_of(record: Mandate | Payout | Split) -> str:
+    """Return the word for its kind in events."""
+    return type(record).__name__.lower()
+
+
+def _common(fields: dict[str, Any]) -> dict[str, Any]:
+    names = ("number", "merchant_no", "txn_no", "made_ms", "key")
+    return {name: fields[name] for name in names} | {"word": SideWord(fields["word"])}
+
+
+def _fill(record: object, fields: dict[str, Any], *names: str) -> None:
+    for name in names:
+        if name in fields:
+            setattr(record, name, fields[name])
 
 
 def order_key(merchant_no: str, order_no: str) -> str:

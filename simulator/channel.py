@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from simulator import triggers
 from simulator.announcer import Announcer
+from simulator.bills import Bills
 from simulator.book import Accepted, ChannelBook, Tag, order_key
 from simulator.callbacks import CallbackSender
 from simulator.clock import VirtualClock
@@ -30,7 +31,8 @@ from simulator.faults import FaultBook, Kind
 from simulator.ledger import Ledger
 from simulator.outbox import Outbox
 from simulator.profiles import PAYER_P99_FACTOR, Profile
-from simulator.records import Attempt, Entry, Refund
+from simulator.records import Attempt, Entry, Mandate, Payout, Refund, Side, Split
+from simulator.sides import Ask, Job, Sides
 from simulator.triggers import Trigger, Whim
 from simulator.voice import Voice
 from simulator.words import PURPLE, Operation, Reason, Word
@@ -49,6 +51,8 @@ ERROR_HEARD_SHARE = 0.5
 # Numbers that were asked for but never accepted; the oldest is forgotten first.
 STRANGERS_MAX = 100_000
 
+# What is worth losing the answer to; a refund has phantoms of its own.
+_TAKING = frozenset({Operation.CHARGE, Operation.DEBIT, Operation.SIGN, Operation.PAYOUT, Operation.SPLIT, Operation.VERIFY})
 _FLAWS = {
     Kind.ANSWER_BAD_SIGNATURE: Flaw.BAD_SIGNATURE,
     Kind.ANSWER_NO_SIGNATURE: Flaw.NO_SIGNATURE,
@@ -80,19 +84,8 @@ _LOST = {
 }
 
 
-class Ask(NamedTuple):
-    """One request as the weather sees it: `key` for chance, `names` for the targets of faults."""
-
-    operation: Operation
-    number: str
-    merchant_no: str
-    key: str
-    names: tuple[str, ...]
-    trigger: Trigger | None = None
-
-
 class SandboxChannel:
-    """One channel. Every change goes through `_record`: applied to the book and added to the ledger."""
+    """One channel. Every change goes through `record`: applied to the book and added to the ledger."""
 
     def __init__(
         self, *, profile: Profile, seed: int, clock: VirtualClock, real_time_ms: Callable[[], int], ledger: Ledger,
@@ -117,8 +110,8 @@ class SandboxChannel:
             sender=sender,
             voice=voice,
             merchants=merchants,
-            strikes=self._strikes_attempt,
-            record=self._record,
+            strikes=self.strikes,
+            record=self.record,
         )
         self._handlers: dict[Operation, Callable[[Any, str], Said]] = {
             Operation.CHARGE: self._charge,
@@ -126,6 +119,24 @@ class SandboxChannel:
             Operation.CLOSE: self._close,
             Operation.REFUND: self._refund,
             Operation.QUERY_REFUND: self._query_refund,
+            Operation.DEBIT: self._charge,
+        }
+        self.sides = Sides(self, draws=self._draws, clock=clock)
+        self.bills = Bills(
+            book=self.book, clock=clock, profile=lambda: self.profile, strikes=self.strikes, describe=self.describe
+        )
+        sides = self.sides
+        self._jobs: dict[Operation, Callable[[Any, str], Job | None]] = {
+            Operation.SIGN: sides.sign,
+            Operation.QUERY_MANDATE: sides.query_mandate,
+            Operation.UNSIGN: sides.unsign,
+            Operation.PAYOUT: sides.payout,
+            Operation.QUERY_PAYOUT: sides.query_payout,
+            Operation.SPLIT: sides.split,
+            Operation.QUERY_SPLIT: sides.query_split,
+            Operation.VERIFY: sides.verify,
+            Operation.QUERY_VERIFY: sides.query_verify,
+            Operation.BILL: self.bills.bill,
         }
 
     def handle(self, operation: Operation, items: Iterable[Any], merchant_no: str) -> list[Outgoing]:
@@ -141,7 +152,14 @@ class SandboxChannel:
 
     def ask(self, operation: Operation, item: Any, merchant_no: str) -> Said:
         """Execute one request of a merchant, now; how and when the answer gets to whoever asked is the caller's."""
-        return self._handlers[operation](item, merchant_no)
+        handler = self._handlers.get(operation)
+        if handler is not None:
+            return handler(item, merchant_no)
+        job = self._jobs[operation](item, merchant_no) if isinstance(item, dict) else None
+        if job is None:
+            return _malformed(item, f"{operation.rpartition('_')[2]}_no", merchant_no)
+        weather = self._weather(job.ask)
+        return self._reply(job.ask, weather, job.work() if weather.heard else None)
 
     def resume(self) -> None:
         """Set the timers again, and send the callbacks again, that a restart has interrupted."""
@@ -151,8 +169,9 @@ class SandboxChannel:
         for refund in self.book.refunds.values():
             if refund.done_at_ms:
                 self._clock.at(refund.done_at_ms, self._settle, refund)
-        for attempt_no, refund_no in sorted(self.book.owed):
-            self._announcer.resume(attempt_no, refund_no)
+        self.sides.resume()
+        for number, refund_no, kind in sorted(self.book.owed):
+            self._announcer.resume(number, refund_no, kind)
 
     # Charges
 
@@ -173,15 +192,24 @@ class SandboxChannel:
         ask = Ask(Operation.CHARGE, request.attempt_no, merchant_no, key, names, trigger)
         weather = self._weather(ask)
         said, least_ms = None, 0
-        if weather.heard and attempt is None:
+        problem = self._debit_problem(request, merchant_no) if weather.heard and attempt is None else Reason.NONE
+        if problem:
+            self.record((Tag.TRIED.value, orders, tries))
+            said = answer(request.attempt_no, Word.REFUSED, reason=problem, merchant_no=merchant_no)
+        elif weather.heard and attempt is None:
             said, least_ms = self._accept(request, ask, plan, tries)
         else:
-            self._record((Tag.TRIED.value, orders, tries))
+            self.record((Tag.TRIED.value, orders, tries))
             if weather.heard and attempt is not None:
                 said = self._repeat(request, attempt, merchant_no)
             elif attempt is None:
                 self._remember(request.attempt_no, key)
         return self._reply(ask, weather, said, latency=plan.latency, least_ms=least_ms)
+
+    def _debit_problem(self, request: ChargeRequest, merchant_no: str) -> Reason:
+        if not request.agreement_no:
+            return Reason.NONE
+        return self.sides.debit_problem(request.agreement_no, merchant_no, request.amount_minor)
 
     def _accept(self, request: ChargeRequest, ask: Ask, plan: Plan, tries: int) -> tuple[AnswerFields, int]:
         """Make a new attempt; return its first answer, and how many milliseconds that must wait at least."""
@@ -206,7 +234,7 @@ class SandboxChannel:
             request.currency, request.payer_ref, request.notify_url, tries, plan.txn_no, state, why, now_ms, fate,
             reason, act_at_ms if fate else 0, expire_ms, request.memo,
         )  # fmt: skip
-        self._record(event)
+        self.record(event)
         attempt = self.book.attempts[request.attempt_no]
         said = self._state(attempt)
         if self.faults:
@@ -261,9 +289,9 @@ class SandboxChannel:
         if not attempt.fate or attempt.act_at_ms != due_ms:
             return
         if attempt.fate == Word.PAID:
-            self._record((Tag.PAID.value, attempt.number, self._clock.now_ms()))
+            self.record((Tag.PAID.value, attempt.number, self._clock.now_ms()))
         else:
-            self._record((Tag.FAILED.value, attempt.number, attempt.fate_reason.value))
+            self.record((Tag.FAILED.value, attempt.number, attempt.fate_reason.value))
         if self._announcer.tells(attempt):
             self._announcer.announce(attempt)
 
@@ -272,9 +300,9 @@ class SandboxChannel:
         self._state(attempt)  # an expired one closes by being looked at
         if attempt.word is not Word.WAITING_PAYER:
             return
-        self._record((Tag.LEFT.value, attempt.number))
+        self.record((Tag.LEFT.value, attempt.number))
         if pays:
-            self._record((Tag.PAID.value, attempt.number, self._clock.now_ms()))
+            self.record((Tag.PAID.value, attempt.number, self._clock.now_ms()))
             if self._announcer.tells(attempt):
                 self._announcer.announce(attempt)
 
@@ -296,9 +324,9 @@ class SandboxChannel:
         return self._reply(ask, weather, said)
 
     def _flip(self, attempt: Attempt) -> AnswerFields | None:
-        if not self._strikes_attempt(Kind.SUCCESS_FLIPS, attempt, ""):
+        if not self.strikes(Kind.SUCCESS_FLIPS, attempt, ""):
             return None
-        self._record((Tag.FLIPPED.value, attempt.number))
+        self.record((Tag.FLIPPED.value, attempt.number))
         return self._state(attempt) | {"word": Word.PAY_FAILED, "reason": Reason.NO_FUNDS, "success_time_ms": 0}
 
     def _close(self, item: Any, merchant_no: str) -> Said:
@@ -317,21 +345,21 @@ class SandboxChannel:
                 return answer(number, Word.REFUSED, reason=Reason.NUMBER_REUSED, merchant_no=merchant_no)
             if self.book.is_full:
                 return answer(number, Word.BUSY, reason=Reason.SANDBOX_FULL, merchant_no=merchant_no)
-            self._record((Tag.CLOSED_UNKNOWN.value, number, merchant_no))
+            self.record((Tag.CLOSED_UNKNOWN.value, number, merchant_no))
             return self._state(self.book.attempts[number])
         if attempt.word in (Word.WAITING_PAYER, Word.PAY_FAILED):
             waits = attempt.word is Word.WAITING_PAYER
             late_at_ms = 0
-            if waits and self._strikes_attempt(Kind.LATE_SUCCESS_AFTER_CLOSE, attempt, ""):
+            if waits and self.strikes(Kind.LATE_SUCCESS_AFTER_CLOSE, attempt, ""):
                 late_at_ms = self._clock.now_ms() + LATE_SUCCESS_MS
                 self._clock.at(late_at_ms, self._act, attempt, late_at_ms)
-            self._record((Tag.CLOSED.value, number, Reason.CLOSED.value, late_at_ms))
+            self.record((Tag.CLOSED.value, number, Reason.CLOSED.value, late_at_ms))
         return self._state(attempt)
 
     def _state(self, attempt: Attempt) -> AnswerFields:
         """Tell the present state of an attempt; one that has expired unpaid is closed by being asked about."""
         if attempt.word is Word.WAITING_PAYER and 0 < attempt.expire_ms <= self._clock.now_ms():
-            self._record((Tag.CLOSED.value, attempt.number, Reason.EXPIRED.value, 0))
+            self.record((Tag.CLOSED.value, attempt.number, Reason.EXPIRED.value, 0))
         waiting = attempt.word is Word.WAITING_PAYER
         return answer(
             attempt.number,
@@ -369,11 +397,11 @@ class SandboxChannel:
         if problem:
             return answer(request.refund_no, Word.REFUSED, reason=problem, merchant_no=merchant_no)
         key = SEPARATOR.join((attempt.key, "refund", str(request.amount_minor), str(attempt.refund_count)))
-        phantom = self._strikes_attempt(Kind.REFUND_PHANTOM, attempt, key, request.refund_no)
+        phantom = self.strikes(Kind.REFUND_PHANTOM, attempt, key, request.refund_no)
         done_at_ms = 0 if phantom else self._clock.now_ms() + max(1, self.profile.refund_delay_ms)
         fails = int(self._trigger(attempt.amount_minor, attempt.payer_ref) is Whim.REFUND_FAILS)
         txn_no = self._draws.name(key, "refund")
-        self._record(
+        self.record(
             (
                 Tag.REFUND_ACCEPTED.value,
                 request.refund_no,
@@ -382,6 +410,9 @@ class SandboxChannel:
                 done_at_ms,
                 fails,
                 txn_no,
+                self._clock.now_ms(),
+                request.notify_url,
+                request.memo,
             )
         )
         refund = self.book.refunds[request.refund_no]
@@ -402,9 +433,9 @@ class SandboxChannel:
 
     def _settle(self, refund: Refund) -> None:
         """Let the money of a refund go back now, or the refund fail."""
-        self._record((Tag.REFUND_SETTLED.value, refund.number, self._clock.now_ms()))
-        if self._announcer.tells(refund.attempt, refund):
-            self._announcer.announce(refund.attempt, refund)
+        self.record((Tag.REFUND_SETTLED.value, refund.number, self._clock.now_ms()))
+        if self._announcer.tells(refund):
+            self._announcer.announce(refund)
 
     def _query_refund(self, item: Any, merchant_no: str) -> Said:
         self.book.counts.queries += 1
@@ -447,6 +478,19 @@ class SandboxChannel:
         key = SEPARATOR.join((attempt.key, operation, str(attempt.query_count)))
         return Ask(operation, number, merchant_no, key, (*attempt.names, number))
 
+    def describe(self, operation: Operation, number: str, merchant_no: str, side: Side | None) -> Ask:
+        """Describe a request about something beside attempts."""
+        if side is None:
+            return self._ask(operation, number, merchant_no, None)
+        key = SEPARATOR.join((side.key, operation, str(side.asked_count)))
+        side.asked_count += 1
+        return Ask(operation, number, merchant_no, key, (*side.names, number))
+
+    def tell(self, side: Mandate | Payout | Split) -> None:
+        """Announce what became of something, if that is announced."""
+        if self._announcer.tells(side):
+            self._announcer.announce(side)
+
     def _remember(self, number: str, key: str, count: int = 0) -> None:
         self._strangers[number] = (key, count)
         self._strangers.move_to_end(number)
@@ -461,7 +505,7 @@ class SandboxChannel:
         if lost is not None:
             return lost
         refusal = self._refusal(ask)
-        if ask.operation is Operation.CHARGE and not refusal.word:
+        if ask.operation in _TAKING and not refusal.word:
             if self._strikes(Kind.TIMEOUT_NOT_TAKEN, ask):
                 return Weather(heard=False, answered=False)
             if self._strikes(Kind.TIMEOUT_TAKEN, ask):
@@ -541,7 +585,7 @@ class SandboxChannel:
             return False
         return self.faults.hits(kind, key=ask.key, names=ask.names, draws=self._draws, now_ms=self._clock.now_ms())
 
-    def _strikes_attempt(self, kind: Kind, attempt: Attempt, mark: str, *names: str) -> bool:
+    def strikes(self, kind: Kind, attempt: Attempt | Side, mark: str = "", *names: str) -> bool:
         """Tell whether a fault hits an attempt itself, rather than one request about it."""
         if self._trigger(attempt.amount_minor, attempt.payer_ref) is kind:
             self.faults.hit_count += 1
@@ -553,7 +597,8 @@ class SandboxChannel:
             kind, key=key, names=(*attempt.names, *names), draws=self._draws, now_ms=self._clock.now_ms()
         )
 
-    def _record(self, event: Any) -> None:
+    def record(self, event: Any) -> None:
+        """Apply an event and write it down."""
         self.book.apply(event)
         self._ledger.add(self.book.channel_id, event)
 

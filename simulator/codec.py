@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from simulator.records import NO_MEMO, Memo
-from simulator.words import Reason, Word
+from simulator.words import AnyWord, Reason
 
 BODY_BYTES_MAX = 8 << 20
 ITEMS_MAX = 10_000
@@ -45,15 +45,18 @@ class ChargeRequest(NamedTuple):
     notify_url: str
     pays: str = ""
     memo: Memo = NO_MEMO
+    agreement_no: str = ""  # of the mandate under which it is taken
 
 
 class RefundRequest(NamedTuple):
-    """A request to give money of an attempt back."""
+    """A request to give money of an attempt back. Without `notify_url` it is told where the attempt was."""
 
     refund_no: str
     attempt_no: str
     amount_minor: int
     currency: str
+    notify_url: str = ""
+    memo: Memo = NO_MEMO
 
 
 class Flaw(StrEnum):
@@ -117,7 +120,7 @@ def read_charge(item: Any) -> ChargeRequest | None:
         request = ChargeRequest(
             item["attempt_no"], item["amount_minor"], item["currency"], item["order_no"],
             item["subject"], item["payer_ref"], item["expire_time_ms"], item["notify_url"],
-            item.get("pays", ""), item.get("memo", NO_MEMO),
+            item.get("pays", ""), item.get("memo", NO_MEMO), item.get("agreement_no", ""),
         )  # fmt: skip
     except (KeyError, TypeError, IndexError):
         return None
@@ -133,7 +136,8 @@ def read_charge(item: Any) -> ChargeRequest | None:
         and 0 <= request.expire_time_ms <= TIME_MS_MAX
         and _is_text(request.notify_url, URL_LENGTH_MAX)
         and request.pays in ("", "NOW", "LATER")
-        and _is_memo(request.memo)
+        and is_memo(request.memo)
+        and _is_text(request.agreement_no, NUMBER_LENGTH_MAX)
     )
     return request if good else None
 
@@ -141,7 +145,10 @@ def read_charge(item: Any) -> ChargeRequest | None:
 def read_refund(item: Any) -> RefundRequest | None:
     """Read one refund; None if it is malformed."""
     try:
-        request = RefundRequest(item["refund_no"], item["attempt_no"], item["amount_minor"], item["currency"])
+        request = RefundRequest(
+            item["refund_no"], item["attempt_no"], item["amount_minor"], item["currency"], item.get("notify_url", ""),
+            item.get("memo", NO_MEMO),
+        )  # fmt: skip
     except (KeyError, TypeError, IndexError):
         return None
     good = (
@@ -149,6 +156,8 @@ def read_refund(item: Any) -> RefundRequest | None:
         and _is_name(request.attempt_no)
         and _is_amount(request.amount_minor)
         and _is_name(request.currency)
+        and _is_text(request.notify_url, URL_LENGTH_MAX)
+        and is_memo(request.memo)
     )
     return request if good else None
 
@@ -161,7 +170,7 @@ def read_name(item: Any, field: str) -> str | None:
 
 def answer(
     number: str,
-    word: Word,
+    word: AnyWord,
     *,
     reason: Reason = Reason.NONE,
     amount_minor: int = 0,
@@ -204,11 +213,24 @@ def _is_name(value: object) -> bool:
     return type(value) is str and 0 < len(value) <= NUMBER_LENGTH_MAX and value.isprintable()
 
 
+def read_text(item: Any, field: str, length_max: int = TEXT_LENGTH_MAX) -> str | None:
+    """Read the text in one field, "" where there is none; None if it is malformed."""
+    value = item.get(field, "") if isinstance(item, dict) else None
+    return value if _is_text(value, length_max) else None
+
+
+def read_amount(item: Any, field: str) -> int | None:
+    """Read the amount in one field; None if it is malformed."""
+    value = item.get(field) if isinstance(item, dict) else None
+    return value if _is_amount(value) else None
+
+
 def _is_text(value: object, length_max: int) -> bool:
     return type(value) is str and len(value) <= length_max and value.isprintable()
 
 
-def _is_memo(value: object) -> bool:
+def is_memo(value: object) -> bool:
+    """Tell whether a memo is one: a few short texts by name."""
     return (
         isinstance(value, dict)
         and len(value) <= MEMO_ENTRIES_MAX

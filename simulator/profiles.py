@@ -35,6 +35,8 @@ class Profile:
     # Whether amounts choose outcomes, see `simulator.triggers`.
     amount_triggers: bool = True
     refund_delay_ms: int = 2_000
+    # How long payouts and splits take; 0 answers with the result of a payout.
+    payout_delay_ms: int = 2_000
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -95,4 +97,5 @@ _CHECKS: dict[str, Callable[[object], str]] = {
     "callback_schedule_factor": _number(0, 1_000),
     "amount_triggers": _flag,
     "refund_delay_ms": _whole(0, DURATION_MS_MAX),
+    "payout_delay_ms": _whole(0, DURATION_MS_MAX),
 }

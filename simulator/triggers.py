@@ -43,6 +43,16 @@ BY_PAYER: dict[str, Trigger] = {
 }
 
 
+# Payees, by account or name.
+BY_PAYEE: dict[str, Reason] = {
+    "payee_unknown": Reason.PAYEE_UNKNOWN,
+    "payee_name_wrong": Reason.PAYEE_NAME_WRONG,
+    "payee_account_closed": Reason.ACCOUNT_CLOSED,
+}
+# Names of people to whom no number belongs.
+BY_PERSON = frozenset({"张不符"})
+
+
 def of(*, amount_minor: int, payer_ref: str, amount_triggers: bool) -> Trigger | None:
     """Return what this charge asks for; the payer goes before the amount."""
     chosen = BY_PAYER.get(payer_ref)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from simulator.codec import Flaw, encode, sign
-from simulator.records import Attempt, Refund
-from simulator.words import Word
+from simulator.records import Attempt, Record, Refund
+from simulator.words import AnyWord
 
 # Of an answer to a callback, so much is read: whoever says more has not acknowledged.
 REPLY_BYTES_MAX = 64
@@ -21,8 +21,8 @@ class Telling(NamedTuple):
     notify_id: str
     channel_id: str
     merchant_no: str
-    record: Attempt | Refund
-    word: Word
+    record: Record
+    word: AnyWord
     amount_minor: int
     success_time_ms: int
 
@@ -36,7 +36,7 @@ class Voice(Protocol):
     # When an unacknowledged callback is repeated, in seconds after the one before it.
     schedule_s: tuple[float, ...]
 
-    def tells(self, word: Word, *, asked: bool) -> bool:
+    def tells(self, word: AnyWord, *, asked: bool) -> bool:
         """Tell whether such a result has a callback; `asked` is whether the channel's profile wants some."""
         ...
 
@@ -58,7 +58,7 @@ class SandboxVoice:
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._secrets = secrets
 
-    def tells(self, word: Word, *, asked: bool) -> bool:
+    def tells(self, word: AnyWord, *, asked: bool) -> bool:
         """Tell everything, but only where the profile wants callbacks."""
         return asked
 
@@ -89,6 +89,7 @@ class SandboxVoice:
 def _body(telling: Telling) -> dict[str, object]:
     refund = telling.record if isinstance(telling.record, Refund) else None
     attempt = telling.record.attempt if isinstance(telling.record, Refund) else telling.record
+    assert isinstance(attempt, Attempt), "the sandbox's own wire knows charges and refunds alone"
     body = {
         "notify_id": telling.notify_id,
         "channel_id": telling.channel_id,

@@ -11,6 +11,17 @@ class Operation(StrEnum):
     CLOSE = "close"
     REFUND = "refund"
     QUERY_REFUND = "query_refund"
+    DEBIT = "debit"
+    SIGN = "sign"
+    QUERY_MANDATE = "query_mandate"
+    UNSIGN = "unsign"
+    PAYOUT = "payout"
+    QUERY_PAYOUT = "query_payout"
+    SPLIT = "split"
+    QUERY_SPLIT = "query_split"
+    VERIFY = "verify"
+    QUERY_VERIFY = "query_verify"
+    BILL = "bill"
 
 
 class Word(StrEnum):
@@ -31,6 +42,32 @@ class Word(StrEnum):
     REFUSED = "REFUSED"  # the request itself is wrong
 
 
+class SideWord(StrEnum):
+    """The result where wires ask for what the sandbox's own wire has not."""
+
+    MANDATE_WAITING = "MANDATE_WAITING"
+    MANDATE_SIGNED = "MANDATE_SIGNED"
+    MANDATE_ENDED = "MANDATE_ENDED"
+    NO_SUCH_MANDATE = "NO_SUCH_MANDATE"
+    PAYOUT_WAITING = "PAYOUT_WAITING"  # for the payee, who has to agree
+    PAYOUT_ACCEPTED = "PAYOUT_ACCEPTED"
+    PAYOUT_PAID = "PAYOUT_PAID"
+    PAYOUT_FAILED = "PAYOUT_FAILED"
+    PAYOUT_RETURNED = "PAYOUT_RETURNED"  # it was paid, and came back
+    NO_SUCH_PAYOUT = "NO_SUCH_PAYOUT"
+    SPLIT_ACCEPTED = "SPLIT_ACCEPTED"
+    SPLIT_DONE = "SPLIT_DONE"
+    SPLIT_FAILED = "SPLIT_FAILED"
+    NO_SUCH_SPLIT = "NO_SUCH_SPLIT"
+    VERIFIED = "VERIFIED"
+    NOT_VERIFIED = "NOT_VERIFIED"
+    NO_SUCH_VERIFICATION = "NO_SUCH_VERIFICATION"
+    BILL_READY = "BILL_READY"
+    BILL_NOT_YET = "BILL_NOT_YET"
+    NO_SUCH_BILL = "NO_SUCH_BILL"
+
+
+AnyWord = Word | SideWord
 # What the fault ANSWER_UNKNOWN_WORD says: in no manual, and no word of ours.
 PURPLE = "PURPLE"
 
@@ -62,5 +99,11 @@ class Reason(StrEnum):
     NOT_PAID = "NOT_PAID"
     OVER_REMAINING = "OVER_REMAINING"
     OTHER_CURRENCY = "OTHER_CURRENCY"
-    # Refunds that do not arrive.
+    # Refunds and payouts that do not arrive.
     ACCOUNT_CLOSED = "ACCOUNT_CLOSED"
+    PAYEE_UNKNOWN = "PAYEE_UNKNOWN"
+    PAYEE_NAME_WRONG = "PAYEE_NAME_WRONG"
+    # Debits that are not covered.
+    NO_MANDATE = "NO_MANDATE"
+    MANDATE_NOT_IN_FORCE = "MANDATE_NOT_IN_FORCE"
+    OVER_MANDATE_LIMIT = "OVER_MANDATE_LIMIT"

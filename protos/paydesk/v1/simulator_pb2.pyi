@@ -77,6 +77,18 @@ class Fault(_message.Message):
         KIND_CALLBACK_OTHER_CERTIFICATE: _ClassVar[Fault.Kind]
         KIND_CONNECTION_RESET: _ClassVar[Fault.Kind]
         KIND_ANSWER_UNKNOWN_WORD: _ClassVar[Fault.Kind]
+        KIND_PAYOUT_FAILS: _ClassVar[Fault.Kind]
+        KIND_PAYOUT_STUCK: _ClassVar[Fault.Kind]
+        KIND_PAYOUT_RETURNED: _ClassVar[Fault.Kind]
+        KIND_SPLIT_FAILS: _ClassVar[Fault.Kind]
+        KIND_PERSON_DIFFERS: _ClassVar[Fault.Kind]
+        KIND_BILL_MISSING: _ClassVar[Fault.Kind]
+        KIND_BILL_LATE: _ClassVar[Fault.Kind]
+        KIND_BILL_TRUNCATED: _ClassVar[Fault.Kind]
+        KIND_BILL_TOTALS_DIFFER: _ClassVar[Fault.Kind]
+        KIND_BILL_LINES_TWICE: _ClassVar[Fault.Kind]
+        KIND_BILL_OTHER_MERCHANT: _ClassVar[Fault.Kind]
+        KIND_BILL_CORRECTED: _ClassVar[Fault.Kind]
     KIND_UNSPECIFIED: Fault.Kind
     KIND_TIMEOUT_TAKEN: Fault.Kind
     KIND_TIMEOUT_NOT_TAKEN: Fault.Kind
@@ -111,6 +123,18 @@ class Fault(_message.Message):
     KIND_CALLBACK_OTHER_CERTIFICATE: Fault.Kind
     KIND_CONNECTION_RESET: Fault.Kind
     KIND_ANSWER_UNKNOWN_WORD: Fault.Kind
+    KIND_PAYOUT_FAILS: Fault.Kind
+    KIND_PAYOUT_STUCK: Fault.Kind
+    KIND_PAYOUT_RETURNED: Fault.Kind
+    KIND_SPLIT_FAILS: Fault.Kind
+    KIND_PERSON_DIFFERS: Fault.Kind
+    KIND_BILL_MISSING: Fault.Kind
+    KIND_BILL_LATE: Fault.Kind
+    KIND_BILL_TRUNCATED: Fault.Kind
+    KIND_BILL_TOTALS_DIFFER: Fault.Kind
+    KIND_BILL_LINES_TWICE: Fault.Kind
+    KIND_BILL_OTHER_MERCHANT: Fault.Kind
+    KIND_BILL_CORRECTED: Fault.Kind
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
@@ -160,9 +184,15 @@ class TruthEntry(_message.Message):
         KIND_UNSPECIFIED: _ClassVar[TruthEntry.Kind]
         KIND_CHARGE: _ClassVar[TruthEntry.Kind]
         KIND_REFUND: _ClassVar[TruthEntry.Kind]
+        KIND_PAYOUT: _ClassVar[TruthEntry.Kind]
+        KIND_PAYOUT_RETURN: _ClassVar[TruthEntry.Kind]
+        KIND_SPLIT: _ClassVar[TruthEntry.Kind]
     KIND_UNSPECIFIED: TruthEntry.Kind
     KIND_CHARGE: TruthEntry.Kind
     KIND_REFUND: TruthEntry.Kind
+    KIND_PAYOUT: TruthEntry.Kind
+    KIND_PAYOUT_RETURN: TruthEntry.Kind
+    KIND_SPLIT: TruthEntry.Kind
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_NO_FIELD_NUMBER: _ClassVar[int]
