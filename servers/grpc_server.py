@@ -42,6 +42,8 @@ from servers.payments import PaymentsService
 from servers.principals import IdentityService
 from servers.routing import RoutingService
 from servers.simulator import SimulatorService
+from servers.tenant_database import TenantDatabase
+from storage import row_security
 from storage.database import Database
 from storage.signed_heads import SignedHeads
 
@@ -67,7 +69,7 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What services are made of."""
+    """What services are made of; `database` shows each caller its own tenant."""
 
     gateway: Gateway
     desk: DeskView
@@ -129,12 +131,15 @@ async def serve(
     gateway = Gateway(name=f"gateway-{os.getpid()}-{os.urandom(3).hex()}", directory=directory, database=database)
     gateway.start()
     meters.Depths(registry, "gateway", gateway.depths)
+    if missing := await database.run(row_security.standing):
+        log.warning("tenants_not_walled_in_database", missing=missing)
+    walled = TenantDatabase(database, walled=not missing)
     server = grpc.aio.server(
         options=options(settings),
         maximum_concurrent_rpcs=settings.concurrent_calls_max,
     )
     door = Door(server, keys, registry)
-    add_services(door, Parts(gateway, desk, directory, database, heads, pepper), simulator=settings.simulator)
+    add_services(door, Parts(gateway, desk, directory, walled, heads, pepper), simulator=settings.simulator)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if settings.reflection:

@@ -6,6 +6,8 @@ import alembic.command
 import alembic.config
 from sqlalchemy import Engine, text
 
+from storage import row_security
+
 # Two processes that start at once must not both migrate.
 _MIGRATION_LOCK = 7_041_991
 
@@ -27,6 +29,8 @@ def upgrade(engine: Engine) -> None:
         settings.attributes["connection"] = connection
         try:
             alembic.command.upgrade(settings, "head")
+            connection.commit()
+            row_security.build(connection)
             connection.commit()
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _MIGRATION_LOCK})

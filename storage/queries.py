@@ -43,7 +43,7 @@ def list_payments(
     if before_id:
         conditions.append("p.payment_id < :before_id")
     if wanted.order_no:
-        conditions.append("p.tenant_id || ':' || p.order_no = :order_key")
+        conditions.append("p.payment_id IN (SELECT payment_ids_of_order(:tenant_id, :order_no))")
     if wanted.state:
         conditions.append("p.state = :state")
     if wanted.channel_id:
@@ -57,11 +57,8 @@ def list_payments(
             f"SELECT {PAYMENT_COLUMNS} FROM payments p WHERE {' AND '.join(conditions)} "
             "ORDER BY p.payment_id DESC LIMIT :limit"
         ),
-        {
-            "tenant_id": tenant_id, "before_id": before_id, "order_key": f"{tenant_id}:{wanted.order_no}",
-            "limit": limit, **wanted._asdict(),
-        },
-    )  # fmt: skip
+        {"tenant_id": tenant_id, "before_id": before_id, "limit": limit, **wanted._asdict()},
+    )
     return [payment_of(row) for row in rows]
 
 

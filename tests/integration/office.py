@@ -17,6 +17,7 @@ from servers.gateway import Gateway
 from servers.grpc_server import Parts, add_services
 from servers.identity import KeyRing, key_digest, new_key
 from servers.interceptor import Door
+from servers.tenant_database import TenantDatabase
 from storage import desk as desk_store
 from storage import identity as identity_store
 from storage.database import Database, transact
@@ -125,7 +126,7 @@ async def opened_office(database_url: str, channel_ids: Sequence[str] = ("one", 
     nobody = cast("Any", _Nobody())
     gateway = Gateway(name="office", directory=nobody, database=database)
     door = Door(server, keys, CollectorRegistry())
-    add_services(door, Parts(gateway, view, nobody, database, heads, PEPPER), simulator=False)
+    add_services(door, Parts(gateway, view, nobody, TenantDatabase(database, walled=True), heads, PEPPER), simulator=False)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     office = Office(database, view, f"127.0.0.1:{port}")
