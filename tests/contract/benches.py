@@ -1,9 +1,10 @@
 """A test bench per channel: the channel itself, the truth of what it did, and faults that can be switched on."""
 
 import asyncio
+import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +18,7 @@ from channels.sandbox import signing as sandbox_signing
 from channels.sandbox.client import SandboxCallbacks, SandboxChannel
 from channels.sandbox.config import SandboxConfig
 from domain.evidence import Fault, Outcome
+from domain.identifiers import attempt_number
 from simulator.profiles import Profile
 from simulator.world import World
 
@@ -24,6 +26,13 @@ MERCHANT, OTHER, STRANGER = "m1", "m2", "m9"
 SECRETS = {MERCHANT: "secret-one", OTHER: "secret-two"}
 # Long enough for an answer from the same process, short enough to wait for silence.
 PATIENCE_S = 0.3
+# When the attempts of the suite were made.
+MADE_MS = time.time_ns() // 1_000_000
+
+
+def number(name: str) -> str:
+    """Return the number that Paydesk would give to what the suite calls `name`: the same whenever it is asked for."""
+    return attempt_number(shard=1, now_ms=MADE_MS, random=hashlib.sha256(name.encode()).digest())
 
 
 class Money(NamedTuple):
@@ -39,6 +48,11 @@ class Bench(Protocol):
 
     channel: Channel
     callbacks: CallbackReader
+    # How long the suite waits for answers.
+    patience_s: float
+    # Where a callback's signature is, and whether it covers a time of sending.
+    signs_in_headers: bool
+    signs_time: bool
 
     async def fault(self, name: str) -> None:
         """Switch one fault on, or with "" all off.
@@ -49,7 +63,11 @@ class Bench(Protocol):
         """
         ...
 
-    async def money(self, attempt_no: str) -> Money:
+    async def pay(self) -> None:
+        """Let payers who are waited for do what they do."""
+        ...
+
+    async def money(self, name: str) -> Money:
         """Tell the truth about an attempt."""
         ...
 
@@ -69,13 +87,13 @@ class Bench(Protocol):
         ...
 
 
-async def ask(channel: Channel, operation: str, requests: Sequence[Any]) -> dict[str, Answer]:
+async def ask(bench: Bench, operation: str, requests: Sequence[Any]) -> dict[str, Answer]:
     """Ask as the connector does: what stays silent is MAYBE. Fail unless each request has exactly one answer."""
     numbers = [getattr(request, "refund_no", "") or request.attempt_no for request in requests]
     heard: list[Answer] = []
     try:
-        async with asyncio.timeout(PATIENCE_S):
-            async for answers in getattr(channel, operation)(requests):
+        async with asyncio.timeout(bench.patience_s):
+            async for answers in getattr(bench.channel, operation)(requests):
                 assert isinstance(answers, list), "answers come in lists"
                 heard += answers
         silent: set[str] = set(numbers) - {answer.number for answer in heard}
@@ -130,6 +148,9 @@ _SANDBOX_FAULTS = {
 class SandboxBench:
     """The sandbox channel against a real sandbox in this process."""
 
+    patience_s = PATIENCE_S
+    signs_in_headers = signs_time = True
+
     def __init__(self, world: World) -> None:
         self._world = world
         self._line = _Line(world)
@@ -144,18 +165,17 @@ class SandboxBench:
         if name in _SANDBOX_FAULTS:
             await self._world.inject({"channel_id": "c1", "kind": _SANDBOX_FAULTS[name], "share": 1.0})
 
-    async def money(self, attempt_no: str) -> Money:
-        entries = [e for e in await self._world.truth("c1", 0, 100_000) if e["attempt_no"] == attempt_no]
-        amounts: dict[str, list[int]] = {"CHARGE": [], "REFUND": []}
-        for entry in entries:
-            amounts[str(entry["kind"])].append(int(str(entry["amount_minor"])))
-        return Money(sum(amounts["CHARGE"]), len(amounts["CHARGE"]), sum(amounts["REFUND"]))
+    async def pay(self) -> None:
+        """Wait for nobody: this channel answers at once."""
+
+    async def money(self, name: str) -> Money:
+        return _money_of(await self._world.truth("c1", 0, 100_000), name)
 
     async def settle_refunds(self) -> None:
         await self._world.advance(60)
 
     def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
-        said = {"notify_id": "N1", "merchant_no": merchant_no, "attempt_no": "n1", "word": "PAID",
+        said = {"notify_id": "N1", "merchant_no": merchant_no, "attempt_no": number("n1"), "word": "PAID",
                 "amount_minor": 10_000, "currency": "CNY", "channel_txn_no": "T1", "success_time_ms": 5}  # fmt: skip
         names = {"amount_minor": "amount_minor", "body_merchant_no": "merchant_no"}
         body = json.dumps(said | {names[name]: value for name, value in changes.items()}).encode()
@@ -170,6 +190,15 @@ class SandboxBench:
         signature = sandbox_signing.sign(secret, f"{timestamp}.nonce.".encode() + body)
         return {"sandbox-merchant": merchant_no, "sandbox-timestamp": timestamp, "sandbox-nonce": "nonce",
                 "sandbox-signature": signature}  # fmt: skip
+
+
+def _money_of(truth: Sequence[Mapping[str, object]], name: str) -> Money:
+    """Add up what really moved for one attempt."""
+    amounts: dict[str, list[int]] = {"CHARGE": [], "REFUND": []}
+    for entry in truth:
+        if entry["attempt_no"] == number(name):
+            amounts[str(entry["kind"])].append(int(str(entry["amount_minor"])))
+    return Money(sum(amounts["CHARGE"]), len(amounts["CHARGE"]), sum(amounts["REFUND"]))
 
 
 @asynccontextmanager
@@ -207,6 +236,9 @@ class _SilentBank:
 class TemplateBench:
     """The template against its example bank."""
 
+    patience_s = PATIENCE_S
+    signs_in_headers = signs_time = True
+
     def __init__(self) -> None:
         self._bank = ExampleBank(dict(SECRETS))
         self._line = _SilentBank(self._bank)
@@ -217,11 +249,15 @@ class TemplateBench:
     async def fault(self, name: str) -> None:
         self._bank.fault = self._line.fault = name
 
-    async def money(self, attempt_no: str) -> Money:
+    async def pay(self) -> None:
+        """Wait for nobody: this channel answers at once."""
+
+    async def money(self, name: str) -> Money:
+        attempt_no = number(name)
         charge = self._bank.charged.get(attempt_no)
         back = sum(
-            refund["fen"] for number, refund in self._bank.refunds.items()
-            if refund["pay_no"] == attempt_no and number in self._bank.settled
+            refund["fen"] for refund_no, refund in self._bank.refunds.items()
+            if refund["pay_no"] == attempt_no and refund_no in self._bank.settled
         )  # fmt: skip
         return Money(charge["fen"], 1, back) if charge else Money(0, 0, back)
 
@@ -230,7 +266,7 @@ class TemplateBench:
 
     def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
         names = {"amount_minor": "fen", "body_merchant_no": "merchant"}
-        said = {"notice_id": "N1", "pay_no": "n1", "result": "PAID", "fen": 10_000, "currency": "CNY",
+        said = {"notice_id": "N1", "pay_no": number("n1"), "result": "PAID", "fen": 10_000, "currency": "CNY",
                 "merchant": merchant_no, "txn": "T1", "paid_ms": 5}  # fmt: skip
         body = json.dumps(said | {names[name]: value for name, value in changes.items()}).encode()
         return self._headers(body, secret, merchant_no, time_ms), body

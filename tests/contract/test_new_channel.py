@@ -75,8 +75,15 @@ def run_suite(folder: Path) -> tuple[int, str]:
     test.write_text(SUITE.format(root=str(ROOT), folder=str(folder)))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "setup.cfg"), f"--rootdir={folder}",
                "-p", "no:xdist", str(test)]  # fmt: skip
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, cwd=ROOT,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     return done.returncode, done.stdout
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from channels.port import Answer, Channel, Notice
 from domain.evidence import Evidence, Outcome, Source
-from tests.contract.benches import Bench, Money, TemplateBench
+from tests.contract.benches import Bench, Money, TemplateBench, number
 from tests.contract.test_channels import TestChannelContract as Suite
 
 Change = Callable[[list[Answer]], list[Answer]]
@@ -57,15 +57,15 @@ def raises(answers: list[Answer]) -> list[Answer]:
 class ChargesTwice(TemplateBench):
     """Its bank adds up, whatever the number."""
 
-    async def money(self, attempt_no: str) -> Money:
-        return (await super().money(attempt_no))._replace(charges=2)
+    async def money(self, name: str) -> Money:
+        return (await super().money(name))._replace(charges=2)
 
 
 class BelievesEveryone:
     """Reads callbacks without looking at the signature."""
 
     def read(self, *, headers: dict[str, str], body: bytes, now_ms: int) -> Notice:
-        return Notice("N1", Evidence("n1", Source.CALLBACK, Outcome.DONE))
+        return Notice("N1", Evidence(number("n1"), Source.CALLBACK, Outcome.DONE))
 
     def acknowledgement(self) -> tuple[str, bytes]:
         return "text/plain", b"ok"
