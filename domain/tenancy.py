@@ -43,6 +43,11 @@ def lineage(institutions: Mapping[str, Institution], institution_id: str) -> Ite
         institution_id = found.parent_id
 
 
+def with_all_below(institutions: Mapping[str, Institution], chosen: frozenset[str]) -> frozenset[str]:
+    """Return some branches and all that stand below any of them."""
+    return chosen | {name for name in institutions if not chosen.isdisjoint(lineage(institutions, name))}
+
+
 def placement_refusal(institutions: Mapping[str, Institution], institution_id: str, parent_id: str) -> Refusal | None:
     """Tell why a branch cannot stand below `parent_id`: unknown, a circle, or too deep."""
     if not parent_id:

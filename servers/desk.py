@@ -4,6 +4,8 @@ import asyncio
 
 import structlog
 
+from domain.permissions import Grant
+from domain.tenancy import with_all_below
 from servers.identity import KeyRing
 from storage import desk as store
 from storage import identity as identity_store
@@ -56,9 +58,22 @@ class DeskView:
         desk = await self._database.run(store.load)
         if self._vault is not None:
             desk = await self._database.run(with_credentials, desk, self._vault)
-        self._keys.replace(await self._database.run(identity_store.load))
+        self._keys.replace(_with_branches(await self._database.run(identity_store.load), desk))
         self.desk = desk
 
     def accounts_of(self, tenant_id: str) -> list[store.AccountRow]:
         """Return a tenant's merchant accounts, by channel."""
         return sorted((a for a in self.desk.accounts if a.tenant_id == tenant_id), key=lambda a: a.channel_id)
+
+
+def _with_branches(access: identity_store.Access, desk: store.Desk) -> identity_store.Access:
+    """Have every grant for some branches reach all that stand below them."""
+
+    def wide(tenant_id: str, grant: Grant) -> Grant:
+        tenant = desk.tenants.get(tenant_id)
+        if tenant is None or not grant.reach.institutions:
+            return grant
+        chosen = with_all_below(tenant.institutions, grant.reach.institutions)
+        return grant._replace(reach=grant.reach._replace(institutions=chosen))
+
+    return access._replace(grants={key: [wide(key[0], grant) for grant in held] for key, held in access.grants.items()})

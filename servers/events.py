@@ -9,7 +9,7 @@ from domain.delivery import event_id, payload, payment_at
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import events_pb2, events_pb2_grpc
 from servers import pages, translate
-from servers.identity import caller
+from servers.identity import caller, reaches
 from storage import events
 from storage.database import Database, DatabaseUnavailable
 
@@ -44,7 +44,8 @@ class EventsService(events_pb2_grpc.EventsServicer):
             while True:
                 told = await self._ask(events.read_stream, tenant_id=tenant_id, cursor=cursor, limit=BATCH)
                 for one in told:
-                    yield _event_message(one)
+                    if reaches(one.payment.institution_id, one.payment.product_code):
+                        yield _event_message(one)
                     cursor = one.cursor
                 pause_s = POLL_S if told else min(pause_s * 1.5, POLL_S_MAX)
                 if len(told) < BATCH:
@@ -70,6 +71,7 @@ class EventsService(events_pb2_grpc.EventsServicer):
             page_token=page_token,
             state=state,
             order_no=request.order_no,
+            scope=caller().scope,
         )
         return events_pb2.ListDeliveriesResponse(
             deliveries=[_delivery_message(delivery) for delivery in page.deliveries],
@@ -83,7 +85,7 @@ class EventsService(events_pb2_grpc.EventsServicer):
             raise Refused(invalid(Violation("event_id", "must have 1 to 64 printable characters")))
         delivery = await self._ask(
             events.resend, tenant_id=caller().tenant_id, event_id=request.event_id, request_id=request.request_id,
-            principal=caller().principal, address=caller().address,
+            principal=caller().principal, address=caller().address, scope=caller().scope,
         )  # fmt: skip
         if delivery is None:
             raise Refused(translate.not_found("EVENT_NOT_FOUND", f"there is no event {request.event_id!r}"))

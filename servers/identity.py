@@ -45,6 +45,23 @@ def set_caller(value: Caller) -> None:
     _caller.set(value)
 
 
+def reaches(institution_id: str, product_code: str) -> bool:
+    """Tell whether the call that is being served may reach something of this institution and product."""
+    scope = _caller.get().scope
+    return scope == EVERYWHERE or permissions.admits(scope, institution_id, product_code)
+
+
+def check_reach(institution_id: str, product_code: str) -> None:
+    """Raise Refused unless the caller may make something of this institution and product."""
+    if not reaches(institution_id, product_code):
+        raise Refused(
+            Refusal(
+                Kind.PERMISSION_DENIED, "PRODUCT_NOT_BOUND",
+                f"the caller's roles do not reach product {product_code!r} of {institution_id or 'the tenant itself'}",
+            )
+        )  # fmt: skip
+
+
 # What each role may call. A method that stands nowhere here is denied to everybody, and a test fails.
 _READ = frozenset({"PARTNER_API", "OPS", "FINANCE_MAKER", "FINANCE_CHECKER", "VIEWER", "AUDITOR", "SRE"})
 _PAY = frozenset({"PARTNER_API", "OPS"})

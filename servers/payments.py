@@ -11,7 +11,7 @@ from domain.refusals import Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import payments_pb2, payments_pb2_grpc
 from servers import commands, pages, translate
 from servers.gateway import Gateway
-from servers.identity import caller
+from servers.identity import caller, check_reach, reaches
 from servers.refusals import status_message
 from storage import queries
 from storage.database import Database
@@ -34,6 +34,7 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
     async def CreatePayment(self, request: payments_pb2.CreatePaymentRequest, context: Any) -> payments_pb2.Payment:
         """Collect an order, and answer with its first outcome."""
         order = translate.new_payment(request, tenant_id=caller().tenant_id, now_ms=_now_ms())
+        check_reach(order.institution_id, order.product_code)
         return translate.payment_message(await self._gateway.create(order, remaining_s=context.time_remaining()))
 
     async def BatchCreatePayments(
@@ -47,7 +48,9 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
         wishes = []
         for item in request.requests:
             try:
-                wishes.append(translate.new_payment(item, tenant_id=tenant_id, now_ms=now_ms))
+                wish = translate.new_payment(item, tenant_id=tenant_id, now_ms=now_ms)
+                check_reach(wish.institution_id, wish.product_code)
+                wishes.append(wish)
                 results.append(None)
             except Refused as refused:
                 results.append(refused.refusal)
@@ -67,7 +70,7 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
             raise Refused(invalid(Violation("payment_id", "give either payment_id or request_id")))
         key = {"request_id": request.request_id} if request.request_id else {"payment_id": request.payment_id}
         _check_key(**key)
-        payment = await self._gateway.get(tenant_id=caller().tenant_id, **key)
+        payment = await self._get(**key)
         if payment is None:
             raise Refused(_not_found(request.payment_id or request.request_id))
         return translate.payment_message(payment)
@@ -88,6 +91,7 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
             wanted=wanted,
             before_id=pages.key_of(request.page_token),
             limit=limit + 1,
+            scope=caller().scope,
         )
         response = payments_pb2.ListPaymentsResponse(payments=map(translate.payment_message, found[:limit]))
         if len(found) > limit:
@@ -102,7 +106,7 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
         found = await self._database.run(
             queries.timeline, tenant_id=caller().tenant_id, payment_id=request.payment_id
         )
-        if found is None:
+        if found is None or not reaches(found.payment.institution_id, found.payment.product_code):
             raise Refused(_not_found(request.payment_id))
         return _timeline_message(found)
 
@@ -121,6 +125,11 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
             raise Refused(_not_found(request.payment_id))
         return translate.payment_message(await self._gateway.sync(payment))
 
+    async def _get(self, **key: str) -> Payment | None:
+        """Read a payment that the caller reaches."""
+        payment = await self._gateway.get(tenant_id=caller().tenant_id, **key)
+        return payment if payment and reaches(payment.institution_id, payment.product_code) else None
+
     async def _act(self, operation: str, request: Any) -> Payment | None:
         """Check an act on a payment and claim its request id; both acts change nothing when they are repeated."""
         _check_key(payment_id=request.payment_id)
@@ -129,8 +138,7 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
             violations.append(Violation("reason", f"must be at most {REASON_LENGTH_MAX} printable characters"))
         if violations:
             raise Refused(invalid(*violations))
-        tenant_id = caller().tenant_id
-        payment = await self._gateway.get(tenant_id=tenant_id, payment_id=request.payment_id)
+        payment = await self._get(payment_id=request.payment_id)
         if payment is not None:
             await commands.once(
                 self._database, f"Payments.{operation}", object_kind="payment", object_id=request.payment_id,

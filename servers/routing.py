@@ -11,6 +11,7 @@ from actors.tables import account_of
 from domain import orders
 from domain.identifiers import RANDOM_BYTES, identifier
 from domain.limits import LimitBook
+from domain.permissions import EVERYWHERE
 from domain.refusals import Refused, Violation, invalid
 from domain.replay import Comparison, Stored
 from domain.routing import Decision, OrderFacts, decision_from_record, reason_text
@@ -19,7 +20,7 @@ from protos.paydesk.v1 import routing_pb2, routing_pb2_grpc
 from servers import commands, pages, rule_sets, translate
 from servers.desk import DeskView
 from servers.gateway import Gateway
-from servers.identity import caller
+from servers.identity import caller, check_reach, reaches
 from storage import payments as store
 from storage import rule_sets as rule_store
 from storage.database import Database
@@ -52,7 +53,7 @@ class RoutingService(routing_pb2_grpc.RoutingServicer):
         found = await self._database.run(
             store.decision_of, tenant_id=tenant_id, payment_id=request.payment_id, attempt_index=request.attempt_index
         )
-        if found is None:
+        if found is None or not await self._is_reached(request.payment_id):
             raise Refused(translate.not_found("ATTEMPT_NOT_FOUND", "there is no such attempt"))
         record, _, decide_ms = found
         accounts = {row.account_id: account_of(row) for row in self._desk.accounts_of(tenant_id)}
@@ -60,6 +61,12 @@ class RoutingService(routing_pb2_grpc.RoutingServicer):
         message.payment_id = request.payment_id
         message.decide_time.FromMilliseconds(decide_ms)
         return message
+
+    async def _is_reached(self, payment_id: str) -> bool:
+        if caller().scope == EVERYWHERE:
+            return True
+        payment = await self._gateway.get(tenant_id=caller().tenant_id, payment_id=payment_id)
+        return payment is not None and reaches(payment.institution_id, payment.product_code)
 
     async def DryRunRoute(self, request: routing_pb2.DryRunRouteRequest, context: Any) -> routing_pb2.RoutingDecision:
         """Decide for an order that is not made."""
@@ -77,6 +84,7 @@ class RoutingService(routing_pb2_grpc.RoutingServicer):
             violations.append(Violation("terminal", f"{request.terminal} is no terminal"))
         if violations:
             raise Refused(invalid(*violations))
+        check_reach("", request.product_code)
         facts = OrderFacts(
             caller().tenant_id, request.order_no, request.product_code, request.amount.amount_minor,
             request.amount.currency_code, method or "", terminal or "", request.source, request.payer_ref,

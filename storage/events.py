@@ -16,7 +16,9 @@ from sqlalchemy import Connection, Row, text
 
 from domain.delivery import Fate, Happening, event_id, parse_event_id
 from domain.payments import Payment, State
+from domain.permissions import EVERYWHERE, Scope
 from domain.refusals import Kind, Refusal, Refused
+from storage import scopes
 from storage.arrays import columns, number_array, text_array
 from storage.audit import Entry
 from storage.credentials import Owner, OwnerKind
@@ -301,19 +303,29 @@ _DELIVERY_WIDTH = len(Delivery._fields)
 
 
 def list_deliveries(
-    connection: Connection, *, tenant_id: str, page_size: int, page_token: str = "", state: str = "", order_no: str = ""
+    connection: Connection,
+    *,
+    tenant_id: str,
+    page_size: int,
+    page_token: str = "",
+    state: str = "",
+    order_no: str = "",
+    scope: Scope = EVERYWHERE,
 ) -> Page:
     """List deliveries, newest first; "" filters nothing. Raise ValueError for a wrong page token."""
     tx, position = parse_cursor(page_token) if page_token else (_INT64_MAX, _INT64_MAX)
     # An order is found through its payments: events have no index of their own for orders that are long settled.
-    by_order = """AND e.payment_id IN (SELECT p.payment_id FROM payments p
-                  WHERE p.tenant_id || ':' || p.order_no = CAST(:tenant_id AS text) || ':' || CAST(:order_no AS text))"""
+    by_order = "AND e.payment_id IN (SELECT payment_ids_of_order(:tenant_id, :order_no))"
+    within, reached = scopes.condition(scope)
+    by_scope = f"""AND EXISTS (SELECT FROM payments p
+                   WHERE p.tenant_id = e.tenant_id AND p.payment_id = e.payment_id AND {within})"""
     rows = connection.execute(
         text(
             f"""
             SELECT {_DELIVERY_COLUMNS}, e.tx::text || '.' || e.position FROM events e
             WHERE e.tenant_id = :tenant_id AND (e.tx, e.position) < (CAST(:tx AS xid8), CAST(:position AS bigint))
                 {"AND e.deliver_state = :state" if state else ""} {by_order if order_no else ""}
+                {by_scope if reached else ""}
             ORDER BY e.tx DESC, e.position DESC LIMIT :limit
             """
         ),
@@ -324,6 +336,7 @@ def list_deliveries(
             "state": state,
             "order_no": order_no,
             "limit": page_size + 1,
+            **reached,
         },
     ).all()
     token = rows[page_size - 1][-1] if len(rows) > page_size else ""
@@ -331,7 +344,14 @@ def list_deliveries(
 
 
 def resend(
-    connection: Connection, *, tenant_id: str, event_id: str, request_id: str, principal: str = "", address: str = ""
+    connection: Connection,
+    *,
+    tenant_id: str,
+    event_id: str,
+    request_id: str,
+    principal: str = "",
+    address: str = "",
+    scope: Scope = EVERYWHERE,
 ) -> Delivery | None:
     """Send an event again, with the same id and the whole schedule; None if the tenant has no such event.
 
@@ -339,7 +359,7 @@ def resend(
     request_id used with another event, FORBIDDEN_BY_STATE for a tenant without an endpoint.
     """
     key = parse_event_id(event_id)
-    found = _delivery(connection, tenant_id, key) if key else None
+    found = _delivery(connection, tenant_id, key, scope) if key else None
     if key is None or found is None:
         return None
     entry = Entry(
@@ -370,13 +390,16 @@ def resend(
     return _delivery(connection, tenant_id, key)
 
 
-def _delivery(connection: Connection, tenant_id: str, key: tuple[str, int]) -> Delivery | None:
+def _delivery(
+    connection: Connection, tenant_id: str, key: tuple[str, int], scope: Scope = EVERYWHERE
+) -> Delivery | None:
+    within, reached = scopes.condition(scope)
     row = connection.execute(
         text(
-            f"""SELECT {_DELIVERY_COLUMNS} FROM events e
-                WHERE e.payment_id = :payment_id AND e.revision = :revision AND e.tenant_id = :tenant_id"""
+            f"""SELECT {_DELIVERY_COLUMNS} FROM events e JOIN payments p USING (tenant_id, payment_id)
+                WHERE e.payment_id = :payment_id AND e.revision = :revision AND e.tenant_id = :tenant_id AND {within}"""
         ),
-        {"payment_id": key[0], "revision": key[1], "tenant_id": tenant_id},
+        {"payment_id": key[0], "revision": key[1], "tenant_id": tenant_id, **reached},
     ).first()
     return None if row is None else Delivery(*row)
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from domain.payments import Payment
+from domain.permissions import EVERYWHERE, Scope
+from storage import scopes
 from storage.payments import PAYMENT_COLUMNS, payment_of
 
 PAGE_SIZE = 100
@@ -36,10 +38,11 @@ class Timeline(NamedTuple):
 
 
 def list_payments(
-    connection: Connection, *, tenant_id: str, wanted: Filter, before_id: str, limit: int
+    connection: Connection, *, tenant_id: str, wanted: Filter, before_id: str, limit: int, scope: Scope = EVERYWHERE
 ) -> list[Payment]:
     """Read a page of a tenant's payments, newest first, those with ids before `before_id` ("" starts at the newest)."""
-    conditions = ["p.tenant_id = :tenant_id"]
+    within, reached = scopes.condition(scope)
+    conditions = ["p.tenant_id = :tenant_id", within]
     if before_id:
         conditions.append("p.payment_id < :before_id")
     if wanted.order_no:
@@ -57,7 +60,7 @@ def list_payments(
             f"SELECT {PAYMENT_COLUMNS} FROM payments p WHERE {' AND '.join(conditions)} "
             "ORDER BY p.payment_id DESC LIMIT :limit"
         ),
-        {"tenant_id": tenant_id, "before_id": before_id, "limit": limit, **wanted._asdict()},
+        {"tenant_id": tenant_id, "before_id": before_id, "limit": limit, **wanted._asdict(), **reached},
     )
     return [payment_of(row) for row in rows]
 

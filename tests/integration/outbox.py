@@ -26,6 +26,8 @@ def add_event(
     revision: int = 2,
     state: str = "SUCCEEDED",
     deliver_state: str = "PENDING",
+    product_code: str = "TRAVEL",
+    institution_id: str = "",
 ) -> None:
     """Add an event, and its payment if it is not there; an order of its own unless `order_no` is given."""
     values = {
@@ -36,15 +38,18 @@ def add_event(
         "state": state,
         "event_type": "payment." + state.lower(),
         "deliver_state": deliver_state,
+        "product_code": product_code,
+        "institution_id": institution_id,
     }
     connection.execute(
         text(
             """INSERT INTO payments (tenant_id, payment_id, request_id, content_hash, order_no, product_code,
                    amount_minor, currency_code, method, terminal, source, subject, payer_ref, state, channel_id,
-                   account_id, merchant_no, attempt_no, attempt_index, revision, expire_time)
-               VALUES (:tenant_id, :payment_id, 'r-' || :payment_id, repeat('0', 32), :order_no, 'TRAVEL', 1800, 'CNY',
+                   account_id, merchant_no, attempt_no, attempt_index, revision, expire_time,
+                   institution_id)
+               VALUES (:tenant_id, :payment_id, 'r-' || :payment_id, repeat('0', 32), :order_no, :product_code, 1800, 'CNY',
                    'WECHAT_PAY', 'H5', '', 'insurance', '', :state, 'sandbox_a', 'acc', 'm-1', 'a-' || :payment_id, 1,
-                   :revision, now() + interval '15 min')
+                   :revision, now() + interval '15 min', :institution_id)
                ON CONFLICT (tenant_id, payment_id) DO UPDATE SET state = :state, revision = :revision"""
         ),
         values,
