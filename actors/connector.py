@@ -22,6 +22,7 @@ from channels.port import Answer, Channel, Lookup, TakesOver
 from domain.evidence import Evidence, Fault, Outcome, Source
 from domain.health import ChannelHealth, Health, HealthSnapshot, OutcomeClass, classify
 from domain.identifiers import attempt_number
+from domain.windows import Window
 
 log = structlog.get_logger()
 
@@ -98,7 +99,8 @@ class Connector:
         self._pump_timer: asyncio.TimerHandle | None = None
         self._tokens = limits.rate_per_s
         self._tokens_s = time.monotonic()
-        self._window_ends_ms: list[int] = []
+        self._windows: list[Window] = []
+        self._window_end_ms = clock_ms()  # what ended before this connector began was another's to notice
         self._early: dict[str, _Early] = {}
         self._late_count = 0
         self._patience_count = 0
@@ -138,9 +140,15 @@ class Connector:
         await self._weigh(publish=True)
         return self._snapshot
 
-    async def windows(self, ends_ms: Sequence[int]) -> None:
-        """Learn when maintenance windows end: after one the channel is tried out, not flooded."""
-        self._window_ends_ms = sorted(end_ms for end_ms in ends_ms if end_ms > self._clock_ms())
+    async def windows(self, windows: Sequence[Window]) -> None:
+        """Learn of the channel's maintenance windows: after one the channel is tried out, not flooded."""
+        self._windows = [window for window in windows if not window.account_id and not window.method]
+
+    def _leave_window(self, now_ms: int) -> None:
+        ended_ms = max([window.last_end_ms(now_ms) for window in self._windows], default=0)
+        if ended_ms > self._window_end_ms and not any(window.covers(now_ms) for window in self._windows):
+            self._window_end_ms = ended_ms
+            self._health.try_out("a maintenance window has ended", now_ms)
 
     async def speak_through(self, channel: Channel) -> None:
         """Speak through a channel made anew, with other keys, from now on; who waits for the old one is answered by it."""
@@ -322,9 +330,7 @@ class Connector:
             if time.monotonic() - slept_s > STALL_S:
                 await asyncio.sleep(TICK_S)  # what came while we stood still is heard before it is missed
             try:
-                if self._window_ends_ms and self._window_ends_ms[0] <= self._clock_ms():
-                    self._window_ends_ms.pop(0)
-                    self._health.try_out("a maintenance window has ended", self._clock_ms())
+                self._leave_window(self._clock_ms())
                 await self._weigh()
                 if self._health.probe_due(self._clock_ms()):
                     self._spawn(self._probe())

@@ -8,11 +8,12 @@ import structlog
 from actors import plug_ins
 from domain import terms
 from domain.refusals import Refused
-from domain.routing import Account, RoutingTable, Window
+from domain.routing import Account, RoutingTable
 from domain.rule_sets import RuleSet, from_record
 from domain.rules import CompiledRules, compile_rules
 from domain.settings import Settings
 from domain.tenancy import Institution, lineage
+from domain.windows import Window
 from storage.desk import AccountRow, Desk, Tenant
 
 log = structlog.get_logger()
@@ -20,7 +21,7 @@ log = structlog.get_logger()
 
 def routing_tables(desk: Desk, known: Mapping[str, RoutingTable] | None = None) -> dict[str, RoutingTable]:
     """Return one routing table per tenant. One whose rules cannot be read keeps its `known` table, if it has one."""
-    windows = tuple(Window(*row) for row in desk.windows)
+    windows = tuple(desk.windows)
     tables = {}
     for tenant_id, tenant in desk.tenants.items():
         try:

@@ -25,6 +25,7 @@ from domain.money import Money, decimal_text, share_bps
 from domain.plug_ins import ChannelFacts
 from domain.rules import CompiledRules, Limit, Verdict, compile_rules
 from domain.settings import Level, Settings
+from domain.windows import Window
 
 # Explorations and probes cost a payer's patience when they fail, so they use small orders: 500.00 and 100.00.
 EXPLORE_AMOUNT_MAX_MINOR = 50_000
@@ -37,6 +38,8 @@ NOISE_BAND_BPS = 20
 PRIOR_SUCCESS_RATE = 0.95
 # The keys of settings that stand for a field of a routing table.
 SETTINGS_PREFIX = "routing."
+# A channel whose window has ended is kept out so long at most for want of a newer snapshot of its health.
+WINDOW_END_MS = 3_000
 # Remembered static plans; one is about 1 kB. Beyond that the memory starts anew.
 PLANS_MAX = 2_048
 
@@ -82,16 +85,6 @@ class OrderFacts(NamedTuple):
     source: str = ""
     payer_ref: str = ""
     institution_id: str = ""
-
-
-class Window(NamedTuple):
-    """A span in which a channel must not be offered, from `start_ms` on and up to, not at, `end_ms`."""
-
-    window_id: str
-    channel_id: str
-    start_ms: int
-    end_ms: int
-    reason: str
 
 
 class Approach(StrEnum):
@@ -217,7 +210,7 @@ class RoutingTable:
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
             mine = (account for account in self.accounts if account.tenant_id == facts.tenant_id)
-            planned = tuple(_Planned(account, _unbound(account, facts), self._windows_of(account)) for account in mine)
+            planned = tuple(_Planned(account, _unbound(account, facts), self._windows_of(account, facts)) for account in mine)
             plan = self._plans[key] = planned, self._as_set_for(facts)
         return plan
 
@@ -227,8 +220,9 @@ class RoutingTable:
         values: dict[str, Any] = {key.removeprefix(SETTINGS_PREFIX): self.settings.value(key, level) for key in keys}
         return replace(self, **values) if values else self
 
-    def _windows_of(self, account: Account) -> tuple[Window, ...]:
-        return tuple(window for window in self.windows if window.channel_id == account.channel_id)
+    def _windows_of(self, account: Account, facts: OrderFacts) -> tuple[Window, ...]:
+        mine = (window for window in self.windows if window.channel_id == account.channel_id)
+        return tuple(w for w in mine if w.concerns(account.account_id, facts.method, account.methods))
 
 
 def fee_minor(account: Account, amount_minor: int, now_ms: int) -> int:
@@ -326,7 +320,7 @@ def _judge(
             reason = Elimination.ALREADY_TRIED
         elif channel_id in held:
             reason = Elimination.CHANNEL_HELD
-        elif window := next((window for window in item.windows if window.start_ms <= now_ms < window.end_ms), None):
+        elif item.windows and (window := _window(item.windows, snapshot, now_ms)):
             reason, note = Elimination.MAINTENANCE_WINDOW, window.reason
         elif snapshot is not None and (
             snapshot.admit_share < 1.0 or snapshot.state is Health.OPEN or snapshot.state is Health.HALF_OPEN
@@ -341,6 +335,21 @@ def _judge(
     return Candidate(
         channel_id, account.account_id, reason, "", rate, score, fee, value, state, 0.0, count, note, since_ms
     )
+
+
+def _window(windows: tuple[Window, ...], snapshot: HealthSnapshot | None, now_ms: int) -> Window | None:
+    """Return the window that stands against an account.
+
+    One that has just ended still does until its channel is known to be tried out: the first snapshot after the end says so.
+    """
+    for window in windows:
+        if window.covers(now_ms):
+            return window
+        if snapshot is not None and not window.account_id and not window.method:
+            ended_ms = window.last_end_ms(now_ms)
+            if snapshot.time_ms <= ended_ms and now_ms - ended_ms < WINDOW_END_MS:
+                return window
+    return None
 
 
 def _limit_note(account: Account, amount_minor: int) -> str:

@@ -7,21 +7,20 @@ from typing import Any
 from actors.directory import Directory
 from actors.peers import PeerLost
 from actors.tables import account_of
-from domain import orders
 from domain.health import Health, HealthSnapshot
 from domain.identifiers import RANDOM_BYTES, identifier
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import channels_pb2, channels_pb2_grpc, common_pb2
-from servers import commands, pages, translate
+from servers import commands, pages, translate, windows
 from servers.desk import DeskView
 from servers.identity import caller
 from storage import channels as store
+from storage import windows as window_store
 from storage.database import Database
 
 CHANGES_MAX = 50
 FORCE_S_MAX = 7 * 86_400
-WINDOW_MS_MAX = 366 * 86_400_000
-REASON_LENGTH_MAX = 128
+WINDOWS_MAX = 100
 _FORCIBLE = {
     channels_pb2.ChannelHealth.STATE_FORCED_OPEN: Health.FORCED_OPEN,
     channels_pb2.ChannelHealth.STATE_FORCED_CLOSED: Health.FORCED_CLOSED,
@@ -75,41 +74,78 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
     async def SetMaintenanceWindow(
         self, request: channels_pb2.SetMaintenanceWindowRequest, context: Any
     ) -> channels_pb2.MaintenanceWindow:
-        """Announce that a channel must not be offered in a span of time."""
-        self._check_mine(request.channel_id)
-        start_ms, end_ms = translate.milliseconds(request.start_time), translate.milliseconds(request.end_time)
-        violations = _text_violations(request)
-        if not start_ms:
-            violations.append(Violation("start_time", "is missing"))
-        if end_ms <= start_ms:
-            violations.append(Violation("end_time", "must be after start_time"))
-        elif end_ms <= _now_ms():
-            violations.append(Violation("end_time", "is in the past"))
-        elif end_ms - start_ms > WINDOW_MS_MAX:
-            violations.append(Violation("end_time", "is more than a year after start_time"))
-        if violations:
-            raise Refused(invalid(*violations))
-        window_id = identifier("win_", now_ms=_now_ms(), random=secrets.token_bytes(RANDOM_BYTES))
+        """Announce that a channel, or an account or a method of it, must not be offered for a while."""
+        self._check_mine(request.channel_id, request.account_id)
+        now_ms, who = _now_ms(), caller()
+        window_id = identifier("win_", now_ms=now_ms, random=secrets.token_bytes(RANDOM_BYTES))
+        window, hours = windows.read_window(request, window_id=window_id, now_ms=now_ms)
+        after = {name: value for name, value in window._asdict().items() if value and name != "weekly"}
         claim = await commands.once(
             self._database, "Channels.SetMaintenanceWindow", object_kind="maintenance_window", object_id=window_id,
-            request_id=request.request_id, content=(request.channel_id, start_ms, end_ms, request.reason),
-            after={"channel_id": request.channel_id, "start_ms": start_ms, "end_ms": end_ms}, reason=request.reason,
-            work=lambda connection: store.add_window(
-                connection, window_id=window_id, channel_id=request.channel_id, start_ms=start_ms, end_ms=end_ms,
-                reason=request.reason,
+            request_id=request.request_id, content=(window._replace(window_id=""), request.overlap),
+            after=after | {"weekly": hours}, reason=request.reason,
+            work=lambda connection: window_store.add(
+                connection, window, hours, principal=who.principal, may_overlap=request.overlap
             ),
         )  # fmt: skip
-        return channels_pb2.MaintenanceWindow(
-            window_id=claim.object_id, channel_id=request.channel_id, start_time=translate.timestamp(start_ms),
-            end_time=translate.timestamp(end_ms), reason=request.reason,
+        return await self._window(claim.object_id)
+
+    async def ListMaintenanceWindows(
+        self, request: channels_pb2.ListMaintenanceWindowsRequest, context: Any
+    ) -> channels_pb2.ListMaintenanceWindowsResponse:
+        """List the windows of the tenant's channels."""
+        if request.channel_id:
+            self._check_mine(request.channel_id)
+        limit, after = pages.size(request.page_size), pages.key_of(request.page_token)
+        accounts = self._desk.accounts_of(caller().tenant_id)
+        found = await self._database.run(
+            window_store.page, account_ids=[account.account_id for account in accounts],
+            channel_ids=[request.channel_id] if request.channel_id else [account.channel_id for account in accounts],
+            past=request.include_past, after=after, limit=limit + 1,
         )  # fmt: skip
+        now_ms = _now_ms()
+        response = channels_pb2.ListMaintenanceWindowsResponse(
+            windows=[windows.window_message(row, now_ms) for row in found[:limit]]
+        )
+        if len(found) > limit:
+            response.next_page_token = pages.token(found[limit - 1].window.window_id)
+        return response
+
+    async def CancelMaintenanceWindow(
+        self, request: channels_pb2.CancelMaintenanceWindowRequest, context: Any
+    ) -> channels_pb2.MaintenanceWindow:
+        """End a window, or take it back before it has begun."""
+        before, now_ms = await self._window(request.window_id), _now_ms()
+        violations = windows.text_violations(request.request_id, request.reason)
+        if not translate.is_time(request.end_time):
+            violations.append(Violation("end_time", "is no time of this calendar"))
+        if violations:
+            raise Refused(invalid(*violations))
+        wanted_ms = translate.milliseconds(request.end_time)
+        end_ms = max(wanted_ms, now_ms + window_store.CUT_MS)
+        await commands.once(
+            self._database, "Channels.CancelMaintenanceWindow", object_kind="maintenance_window",
+            object_id=request.window_id, request_id=request.request_id, content=(request.window_id, wanted_ms),
+            before={"end_ms": translate.milliseconds(before.end_time)}, after={"end_ms": end_ms}, reason=request.reason,
+            work=lambda connection: window_store.cut(
+                connection, window_id=request.window_id, end_ms=end_ms, now_ms=now_ms
+            ),
+        )  # fmt: skip
+        return await self._window(request.window_id)
+
+    async def _window(self, window_id: str) -> channels_pb2.MaintenanceWindow:
+        named = len(window_id) <= 64 and window_id.isprintable()
+        row = await self._database.run(window_store.load, window_id=window_id) if named else None
+        if row is None or not self._is_mine(row.window.channel_id, row.window.account_id):
+            raise Refused(translate.not_found("WINDOW_NOT_FOUND", f"there is no window {window_id[:64]!r}"))
+        return windows.window_message(row, _now_ms())
 
     async def ForceChannelState(
         self, request: channels_pb2.ForceChannelStateRequest, context: Any
     ) -> channels_pb2.ChannelHealth:
         """Hold a channel open or closed until a moment."""
         self._check_mine(request.channel_id)
-        violations = _text_violations(request)
+        violations = windows.text_violations(request.request_id, request.reason)
         state = _FORCIBLE.get(request.state)
         if state is None:
             violations.append(Violation("state", "must be FORCED_OPEN, FORCED_CLOSED or HEALTHY"))
@@ -140,9 +176,17 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
                 Refusal(Kind.UNAVAILABLE, "CONNECTOR_RESTARTING", "stored; it takes effect when the connector is back")
             ) from error
 
-    def _check_mine(self, channel_id: str) -> None:
-        if not any(account.channel_id == channel_id for account in self._desk.accounts_of(caller().tenant_id)):
+    def _check_mine(self, channel_id: str, account_id: str = "") -> None:
+        if not self._is_mine(channel_id):
             raise Refused(translate.not_found("CHANNEL_NOT_FOUND", f"there is no channel {channel_id[:64]!r}"))
+        if not self._is_mine(channel_id, account_id):
+            raise Refused(translate.not_found("ACCOUNT_NOT_FOUND", f"there is no account {account_id[:64]!r} on it"))
+
+    def _is_mine(self, channel_id: str, account_id: str = "") -> bool:
+        return any(
+            account.channel_id == channel_id and account_id in ("", account.account_id)
+            for account in self._desk.accounts_of(caller().tenant_id)
+        )
 
     async def _snapshot(self, channel_id: str) -> HealthSnapshot | None:
         try:
@@ -152,7 +196,8 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
 
     def _state(self, channel_id: str, snapshot: HealthSnapshot | None) -> Any:
         now_ms = _now_ms()
-        if any(w.channel_id == channel_id and w.start_ms <= now_ms < w.end_ms for w in self._desk.desk.windows):
+        whole = (w for w in self._desk.desk.windows if w.channel_id == channel_id and not w.account_id and not w.method)
+        if any(window.covers(now_ms) for window in whole):
             return channels_pb2.ChannelHealth.STATE_MAINTENANCE
         return channels_pb2.ChannelHealth.State.Value(f"STATE_{snapshot.state}") if snapshot else 0
 
@@ -173,17 +218,9 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
                 time=translate.timestamp(change.time_ms), score=change.score, reason=change.reason,
                 state=channels_pb2.ChannelHealth.State.Value(f"STATE_{change.state}"),
             )  # fmt: skip
-        for window in self._desk.desk.windows:
-            if window.channel_id == channel_id:
-                message.windows.add(
-                    window_id=window.window_id, channel_id=channel_id, reason=window.reason,
-                    start_time=translate.timestamp(window.start_ms), end_time=translate.timestamp(window.end_ms),
-                )  # fmt: skip
+        accounts = [account.account_id for account in self._desk.accounts_of(caller().tenant_id)]
+        found = await self._database.run(
+            window_store.page, channel_ids=[channel_id], account_ids=accounts, past=False, after="", limit=WINDOWS_MAX
+        )
+        message.windows.extend(windows.window_message(row, _now_ms()) for row in found)
         return message
-
-
-def _text_violations(request: Any) -> list[Violation]:
-    violations = [*orders.text_violations(request_id=request.request_id)]
-    if len(request.reason) > REASON_LENGTH_MAX or not (request.reason + " ").isprintable():
-        violations.append(Violation("reason", f"must be at most {REASON_LENGTH_MAX} printable characters"))
-    return violations

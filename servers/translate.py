@@ -59,6 +59,11 @@ def method_name(value: int) -> str | None:
     return _METHODS.get(value)
 
 
+def method_value(method: str) -> Any:
+    """Return the wire's number of a method; "" is unspecified."""
+    return _METHOD_VALUES[method]
+
+
 def terminal_name(value: int) -> str | None:
     """Return a terminal's name, "" for unspecified, None for a number that is none."""
     return _TERMINALS.get(value)

@@ -48,19 +48,6 @@ def recent_changes(connection: Connection, *, channel_id: str, limit: int) -> li
     return [HealthChange(*row) for row in rows]
 
 
-def add_window(
-    connection: Connection, *, window_id: str, channel_id: str, start_ms: int, end_ms: int, reason: str
-) -> None:
-    """Announce a span in which a channel is not offered."""
-    connection.execute(
-        text(
-            """INSERT INTO maintenance_windows (window_id, channel_id, start_time, end_time, reason) VALUES
-               (:window_id, :channel_id, to_timestamp(:start_ms / 1000.0), to_timestamp(:end_ms / 1000.0), :reason)"""
-        ),
-        {"window_id": window_id, "channel_id": channel_id, "start_ms": start_ms, "end_ms": end_ms, "reason": reason},
-    )
-
-
 # --- operators' hands -------------------------------------------------------------------------------------------------
 
 

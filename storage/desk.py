@@ -13,7 +13,8 @@ from domain.credentials import Credentials
 from domain.refusals import Refused, Violation, invalid
 from domain.settings import Level, Setting, value_violation
 from domain.tenancy import Institution, Product
-from storage import approval_policies
+from domain.windows import Window
+from storage import approval_policies, windows
 
 
 class Tenant(NamedTuple):
@@ -50,16 +51,6 @@ class AccountRow(NamedTuple):
     valid_from_ms: int = 0
 
 
-class WindowRow(NamedTuple):
-    """A span in which a channel is not offered, in Unix milliseconds, end excluded."""
-
-    window_id: str
-    channel_id: str
-    start_ms: int
-    end_ms: int
-    reason: str
-
-
 class ForcedRow(NamedTuple):
     """An operator's hand on a channel, until a moment in Unix milliseconds."""
 
@@ -76,7 +67,7 @@ class Desk(NamedTuple):
     tenants: dict[str, Tenant]
     channels: dict[str, ChannelRow]
     accounts: list[AccountRow]
-    windows: list[WindowRow]
+    windows: list[Window]
     forced: dict[str, ForcedRow]
     settings: Sequence[Setting] = ()
     # Versions of accounts and settings whose moment is still to come, the first to come first.
@@ -129,11 +120,6 @@ def load(connection: Connection) -> Desk:
     accounts = query(_IN_FORCE)
     later_accounts = query(_LATER)
     settings, later_settings = _load_settings(connection)
-    windows = query(
-        """SELECT window_id, channel_id, (extract(epoch FROM start_time) * 1000)::bigint,
-                  (extract(epoch FROM end_time) * 1000)::bigint, reason
-           FROM maintenance_windows WHERE end_time > now() - interval '1 hour' ORDER BY start_time"""
-    )
     forced = query(
         # The newest hand counts alone: one that has been ended does not come back when its end has expired.
         """SELECT channel_id, state, (extract(epoch FROM expire_time) * 1000)::bigint, reason FROM (
@@ -145,7 +131,7 @@ def load(connection: Connection) -> Desk:
         tenants=_load_tenants(connection),
         channels={row[0]: ChannelRow(*row) for row in channels},
         accounts=[_account_of(row) for row in accounts],
-        windows=[WindowRow(*row) for row in windows],
+        windows=windows.in_sight(connection),
         forced={row[0]: ForcedRow(*row) for row in forced},
         settings=settings,
         later_accounts=[_account_of(row) for row in later_accounts],

@@ -139,7 +139,7 @@ class House:
             config = SandboxConfig(channel_id, secrets)
         made = self.connectors[channel_id] = Connector(
             channel_id=channel_id, channel=WatchedChannel(config, self),
-            health=ChannelHealth(HealthPolicy(), now_ms=self.now_ms()), limits=self.limits,
+            health=ChannelHealth(HealthPolicy(), now_ms=self.now_ms(), channel_id=channel_id), limits=self.limits,
             report=lambda tenant_id: self._evidence_box, publish=self._publish, note_change=self._publish,
             probe_merchant_no="", registry=CollectorRegistry(), clock_ms=self.now_ms,
         )  # fmt: skip
@@ -160,7 +160,7 @@ class House:
         return made
 
     async def _publish(self, snapshot: HealthSnapshot) -> None:
-        await self.router.health(snapshot)
+        await self.router.health([snapshot])
 
     async def _to_router(self, batch: list[TenantEvidence]) -> list[str]:
         answers = await self.router.evidence(batch)

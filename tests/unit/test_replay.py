@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from domain.health import Health, HealthSnapshot
 from domain.limits import LimitBook
 from domain.replay import Comparison, Stored, decide_again
-from domain.routing import Account, OrderFacts, RoutingTable, Window, decide, decision_from_record, decision_record
+from domain.routing import Account, OrderFacts, RoutingTable, decide, decision_from_record, decision_record
 from domain.rules import Effect, Rule, compile_rules
+from domain.windows import Window
 
 NOW_MS = 1_500_000_000_000
 NAMES = ("wx", "ali", "up")

@@ -18,7 +18,6 @@ from domain.routing import (
     Elimination,
     OrderFacts,
     RoutingTable,
-    Window,
     decide,
     decision_from_record,
     decision_record,
@@ -26,6 +25,7 @@ from domain.routing import (
     reason_text,
 )
 from domain.rules import CompiledRules, Effect, Rule, compile_rules
+from domain.windows import Window
 
 NOW_MS = 1_500_000_000_000
 ORDER = OrderFacts("life", "o-1", "TRAVEL", 10_000, "CNY", "QR", "H5", "OWN")

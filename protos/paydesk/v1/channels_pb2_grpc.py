@@ -93,7 +93,7 @@ class ChannelsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMaintenanceWindows(self, request, context):
-        """Lists the windows of the tenant's channels that have not ended, by their beginning.
+        """Lists the windows of the tenant's channels that have not ended, in the order in which they were announced.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -61,7 +61,7 @@ ALTER TABLE maintenance_windows
     ALTER COLUMN end_time DROP NOT NULL,                -- for ever
     ADD COLUMN account_id text NOT NULL DEFAULT '',     -- one merchant account only
     ADD COLUMN method text NOT NULL DEFAULT '',         -- one method only
-    ADD COLUMN weekly jsonb NOT NULL DEFAULT '[]',      -- spans of a week in China, see domain/windows.py
+    ADD COLUMN weekly jsonb NOT NULL DEFAULT '{}',      -- days, begin and end in minutes of China's day
     ADD COLUMN principal text NOT NULL DEFAULT '',
     ADD COLUMN cancel_time timestamptz;
 """
