@@ -59,7 +59,7 @@ class Bills:
     def bill(self, item: Any, merchant_no: str) -> Job | None:
         """Tell whether there is a statement of the day `date`."""
         date = read_name(item, "date")
-        begin_ms = _begin_ms(date) if date is not None else None
+        begin_ms = _begin_ms(date, item.get("early_ms", 0)) if date is not None else None
         if date is None or begin_ms is None:
             return None
         number = f"{merchant_no}/{date}"
@@ -77,9 +77,9 @@ class Bills:
 
         return Job(self._describe(Operation.BILL, number, merchant_no, None), work)
 
-    def of_day(self, merchant_no: str, date: str) -> DayBill:
+    def of_day(self, merchant_no: str, date: str, *, early_ms: int = 0) -> DayBill:
         """Return the statement of a day that is ready, as the faults have it."""
-        begin_ms = _begin_ms(date)
+        begin_ms = _begin_ms(date, early_ms)
         assert begin_ms is not None, "who asks for a day has asked whether it is ready"
         number = f"{merchant_no}/{date}"
         subject = self._subject(number)
@@ -113,8 +113,10 @@ def _fee_minor(entry: Entry, fee_bps: int) -> int:
     return (charged * fee_bps + 5_000) // 10_000
 
 
-def _begin_ms(date: str) -> int | None:
+def _begin_ms(date: str, early_ms: int) -> int | None:
+    """Return when a day begins: at midnight, or as much earlier as the channel has it."""
     try:
-        return round(datetime.datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=SHANGHAI).timestamp() * 1_000)
+        midnight = datetime.datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=SHANGHAI)
     except ValueError:
         return None
+    return round(midnight.timestamp() * 1_000) - early_ms

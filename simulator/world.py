@@ -24,7 +24,7 @@ from simulator.errors import BadControl, LedgerDamaged
 from simulator.ledger import FILE_NAME, Ledger
 from simulator.outbox import Outbox
 from simulator.profiles import Profile
-from simulator.records import Attempt, Entry
+from simulator.records import Attempt, Entry, Mandate, Payout
 from simulator.voice import SandboxVoice, Voice
 from simulator.words import Operation, Reason, Word
 
@@ -147,6 +147,12 @@ class World:
         """Let a person act in the payer's place, on a payer's page."""
         self._fire_due()
         self._channel(channel_id).payer_acts(attempt, pays=pays)
+        self._flush()
+
+    def person_acts(self, channel_id: str, side: Mandate | Payout, *, agrees: bool) -> None:
+        """Let a person agree to a mandate, or to a payout to himself, on a page."""
+        self._fire_due()
+        self._channel(channel_id).sides.person_acts(side, agrees=agrees)
         self._flush()
 
     def real_ms(self) -> int:

@@ -185,10 +185,12 @@ class UnionPayChannel:
         said = await self._ask(merchant, APP if product is Product.APP else BACK, fields)
         if isinstance(said, Lost):
             return Answer(request.attempt_no, *said)
-        answer = mapping.request_answer(request.attempt_no, said)
+        answer = self._noted(mapping.request_answer(request.attempt_no, said), said)
+        if answer.reason == mapping.NUMBER_TAKEN:
+            return await self._arrived_before(merchant, answer)
         if product is Product.APP and answer.outcome is Outcome.ACCEPTED:
             return answer._replace(action_kind="APP", action_value=said.get("tn", ""))
-        return self._noted(answer, said)
+        return answer
 
     async def _query(self, merchant: Merchant, request: Lookup | RefundLookup) -> Answer:
         number = request.refund_no if isinstance(request, RefundLookup) else request.attempt_no
@@ -237,7 +239,21 @@ class UnionPayChannel:
         said = await self._ask(merchant, BACK, fields)
         if isinstance(said, Lost):
             return Answer(number, *said)
-        return self._noted(mapping.request_answer(number, said, pays_out=pays_out), said)
+        answer = self._noted(mapping.request_answer(number, said, pays_out=pays_out), said)
+        if answer.reason == mapping.NUMBER_TAKEN:
+            return await self._arrived_before(merchant, answer, pays_out=pays_out)
+        return answer
+
+    async def _arrived_before(self, merchant: Merchant, taken: Answer, *, pays_out: bool = False) -> Answer:
+        """Tell of a number that is taken what became of it: an earlier send of it has arrived.
+
+        A trade that is done was proved by a question only just now, but in the place of an answer to a request: so it is
+        told as accepted, and proved by a question of its own.
+        """
+        told = await self._trade(merchant, taken.number, pays_out=pays_out)
+        if told.outcome is Outcome.DONE:
+            return told._replace(outcome=Outcome.ACCEPTED)
+        return taken if told.outcome in (Outcome.NOT_FOUND, Outcome.NOT_SENT) else told
 
     async def _sign(self, merchant: Merchant, request: SignRequest) -> Answer:
         fields = messages.sign(request, await self._encrypt(merchant))

@@ -33,6 +33,7 @@ def _unknown(reason: str, fault: Fault = Fault.CHANNEL) -> _Meaning:
     return _Meaning(Outcome.MAYBE, Outcome.MAYBE, fault, reason)
 
 
+NUMBER_TAKEN = "NUMBER_TAKEN"
 _PAYER, _CHANNEL, _CONFIG = Fault.PAYER, Fault.CHANNEL, Fault.CONFIG
 
 _CODES: dict[str, _Meaning] = {
@@ -48,7 +49,7 @@ _CODES: dict[str, _Meaning] = {
     "10": _no("FORMAT", _CONFIG),
     "11": _no("OUR_SIGNATURE_REFUSED", _CONFIG),
     # The number is taken: an earlier send has arrived, and a question tells what became of it.
-    "12": _unknown("NUMBER_TAKEN", _CONFIG),
+    "12": _unknown(NUMBER_TAKEN, _CONFIG),
     "13": _no("FIELD_MISSING", _CONFIG),
     "14": _no("BATCH_FORMAT", _CONFIG),
     "30": _no("NOT_PASSED", _PAYER),

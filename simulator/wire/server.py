@@ -15,6 +15,8 @@ from simulator.wire.accounts import Account, MakeKeys
 from simulator.wire.alipay import credentials as alipay_credentials
 from simulator.wire.alipay.app import AlipayWire
 from simulator.wire.front import Front, WireProtocol
+from simulator.wire.unionpay import credentials as unionpay_credentials
+from simulator.wire.unionpay.app import UnionPayWire
 from simulator.world import World
 
 BACKLOG = 2_048
@@ -41,6 +43,7 @@ class WireKind(NamedTuple):
 
 KINDS: Mapping[str, WireKind] = {
     "alipay": WireKind(alipay_credentials.make_keys, AlipayWire, alipay_credentials.MERCHANTS),
+    "unionpay": WireKind(unionpay_credentials.make_keys, UnionPayWire, unionpay_credentials.MERCHANTS),
 }
 
 

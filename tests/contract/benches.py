@@ -1,25 +1,36 @@
 """A test bench per channel: the channel itself, the truth of what it did, and faults that can be switched on."""
 
 import asyncio
+import functools
 import hashlib
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlencode
 
 from channels._template import client as template
 from channels._template import signing as template_signing
 from channels._template.config import TemplateConfig
 from channels._template.example import ExampleBank
+from channels.http import HttpLimits, HttpTransport, Lost, Reply
 from channels.port import Answer, CallbackReader, Channel
 from channels.sandbox import signing as sandbox_signing
 from channels.sandbox.client import SandboxCallbacks, SandboxChannel
 from channels.sandbox.config import SandboxConfig
+from channels.unionpay.client import UnionPayCallbacks, UnionPayChannel
+from channels.unionpay.config import UnionPayConfig
+from domain.credentials import Credentials
 from domain.evidence import Fault, Outcome
 from domain.identifiers import attempt_number
 from simulator.profiles import Profile
+from simulator.wire.accounts import Account as WireAccount
+from simulator.wire.server import KINDS as WIRE_KINDS
+from simulator.wire.server import Wires, bind
+from simulator.wire.unionpay import signing as unionpay_signing
 from simulator.world import World
 
 MERCHANT, OTHER, STRANGER = "m1", "m2", "m9"
@@ -287,6 +298,142 @@ async def template_bench(_directory: Path) -> AsyncIterator[Bench]:
     yield TemplateBench()
 
 
+# --- real channels, over HTTP against their simulated wires -----------------------------------------------------------
+
+_WIRE_FAULTS = {
+    "LOST_BEFORE": "CONNECTION_REFUSED",  # accepted, and reset before the request is looked at
+    "LOST_AFTER": "CONNECTION_RESET",
+    "SILENT_BEFORE": "TIMEOUT_NOT_TAKEN",
+    "SILENT_AFTER": "TIMEOUT_TAKEN",
+    "BAD_SIGNATURE": "ANSWER_BAD_SIGNATURE",
+    "UNKNOWN_WORD": "ANSWER_UNKNOWN_WORD",
+    "NO_MONEY": "DECLINE_NO_FUNDS",
+}
+# Longer than any answer takes on a busy machine; where silence is meant, nobody wants to wait so long.
+WIRE_LIMITS = HttpLimits(connections_max=20, connect_s=5.0, total_s=15.0)
+SILENCE_S = 0.8
+_tls = functools.cache(ssl.create_default_context)
+
+
+class _Wire(HttpTransport):
+    """A transport whose other end can be taken away (then nobody listens where requests go), or is known to be silent."""
+
+    def __init__(self, base_url: str) -> None:
+        super().__init__(WIRE_LIMITS, tls=_tls())
+        self._base_url = base_url
+        self.fault = ""
+
+    async def send(self, method: str, url: str, **more: Any) -> Reply | Lost:
+        where = url.replace(self._base_url, "http://127.0.0.1:1") if self.fault == "REFUSED" else url
+        try:
+            async with asyncio.timeout(SILENCE_S if self.fault.startswith("SILENT") else None):
+                return await super().send(method, where, **more)
+        except TimeoutError:
+            return Lost(Outcome.MAYBE, "TIMEOUT", Fault.CHANNEL)
+
+
+class WireBench:
+    """What the benches of all wires have in common: faults, payers and truth are the sandbox's."""
+
+    patience_s = 60.0
+
+    def __init__(self, world: World, transport: _Wire) -> None:
+        self._world = world
+        self._transport = transport
+
+    async def fault(self, name: str) -> None:
+        self._transport.fault = name
+        for kind in _WIRE_FAULTS.values():
+            await self._world.inject({"channel_id": "c1", "kind": kind, "share": 0.0})
+        if name in _WIRE_FAULTS:
+            await self._world.inject({"channel_id": "c1", "kind": _WIRE_FAULTS[name], "share": 1.0})
+
+    async def pay(self) -> None:
+        await self._world.advance(60)
+
+    async def money(self, name: str) -> Money:
+        return _money_of(await self._world.truth("c1", 0, 100_000), name)
+
+    async def settle_refunds(self) -> None:
+        await self._world.advance(60)
+
+
+class HubAccount(NamedTuple):
+    """A merchant account as a channel is given it."""
+
+    merchant_no: str
+    credentials: Sequence[Credentials]
+    terms: Mapping[str, Any] = {}
+
+
+@functools.cache
+def _wire_account(kind: str, merchant_no: str) -> WireAccount:
+    """Make the keys of one account, once: they take a second."""
+    return WireAccount(kind, "c1", merchant_no, *WIRE_KINDS[kind].make_keys(merchant_no))
+
+
+@asynccontextmanager
+async def _wired(directory: Path, kind: str) -> AsyncIterator[tuple[World, _Wire, str, list[HubAccount]]]:
+    """Serve one wire for the suite's two merchants; give the world, a transport, the wire's address and the hub's accounts."""
+    accounts = [_wire_account(kind, merchant_no) for merchant_no in SECRETS]
+    wires = Wires(accounts)
+    world = World(
+        directory, seed=7, channels=[Profile("c1")], merchants=dict.fromkeys(SECRETS, ""), voices=wires.voices
+    )
+    bound = bind("127.0.0.1", 0)
+    base_url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    await world.start()
+    await wires.start(world, bound, base_url=base_url)
+    transport = _Wire(base_url)
+    hub = [HubAccount(account.merchant_no, (Credentials(1, account.hub),)) for account in accounts]
+    try:
+        yield world, transport, f"{base_url}/{kind}", hub
+    finally:
+        await transport.aclose()
+        await wires.stop()
+        await world.aclose()
+
+
+class UnionPayBench(WireBench):
+    """UnionPay against its wire. A secret is whose platform signs; its notices are forms that carry their signature."""
+
+    signs_in_headers = signs_time = False
+
+    def __init__(self, world: World, transport: _Wire, base_url: str, accounts: Sequence[HubAccount]) -> None:
+        super().__init__(world, transport)
+        settings = {
+            "gateway_url": base_url,
+            "file_url": f"{base_url}/file",
+            "products": {"": "BACK"},
+            "concurrency_max": 20,
+        }
+        config = UnionPayConfig.of(channel_id="c1", settings=settings, accounts=accounts)
+        self.channel: Channel = UnionPayChannel(config, transport)
+        self.callbacks: CallbackReader = UnionPayCallbacks(config)
+
+    def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
+        names = {"amount_minor": "txnAmt", "body_merchant_no": "merId"}
+        said = {"version": "5.1.0", "encoding": "UTF-8", "txnType": "01", "txnSubType": "01", "bizType": "000301",
+                "accessType": "0", "merId": merchant_no, "orderId": number("n1"), "txnTime": "20261124120000",
+                "txnAmt": "10000", "currencyCode": "156", "respCode": "00", "queryId": "7",
+                "signMethod": "01"} | {names[name]: str(value) for name, value in changes.items()}  # fmt: skip
+        signer = next((merchant for merchant, known in SECRETS.items() if known == secret), STRANGER)
+        own = _wire_account("unionpay", signer).own
+        said["signPubKeyCert"] = own["sign_cert"].strip()
+        signed = said | {"signature": unionpay_signing.sign(said, unionpay_signing.load_key(own["sign_key"]))}
+        return {}, urlencode(signed).encode()
+
+    def signed(self, body: bytes) -> dict[str, str]:
+        return {}
+
+
+@asynccontextmanager
+async def unionpay(directory: Path) -> AsyncIterator[Bench]:
+    """Open UnionPay's wire."""
+    async with _wired(directory, "unionpay") as (world, transport, base_url, accounts):
+        yield UnionPayBench(world, transport, base_url, accounts)
+
+
 def now_ms() -> int:
     """Return Unix milliseconds."""
     return time.time_ns() // 1_000_000
@@ -296,4 +443,5 @@ def now_ms() -> int:
 BENCHES: dict[str, Callable[[Path], AbstractAsyncContextManager[Bench]]] = {
     "sandbox": sandbox,
     "_template": template_bench,
+    "unionpay": unionpay,
 }

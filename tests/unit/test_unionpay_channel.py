@@ -30,19 +30,24 @@ from channels.unionpay.batches import Batch, BatchDamaged, Layout
 from channels.unionpay.client import UnionPayCallbacks
 from channels.unionpay.config import UnionPayConfig
 from domain.evidence import Fault, Outcome, Source
-from simulator.wire.unionpay import certificates, codec
+from simulator.wire.unionpay import messages as wire
+from simulator.wire.unionpay.credentials import PLATFORM_NAME
+from simulator.wire.unionpay.signing import digest
 from tests.unit.unionpay_kit import (
     MERCHANT,
-    NOW,
     NOW_MS,
     NUMBER,
     TXN_TIME,
     Account,
+    Platform,
     config,
     credentials,
     identity,
+    issued,
     notice,
     platform,
+    signed,
+    stranger,
 )
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "unionpay.json").read_text())
@@ -50,7 +55,7 @@ DAY_MS = 86_400_000
 PAYER = Payee(PayeeKind.BANK_CARD, "6222020200000000006", "张三")
 
 
-def trust(side: certificates.Platform | None = None, *names: str) -> signing.Trust:
+def trust(side: Platform | None = None, *names: str) -> signing.Trust:
     side = side or platform()
     return signing.Trust(
         roots=[side.root.certificate], middles=[side.middle.certificate], names=names or ("中国银联股份有限公司",)
@@ -78,71 +83,71 @@ def test_a_message_of_the_test_gateway_is_verified() -> None:
 
 def test_both_sides_sign_the_same_bytes() -> None:
     fields = {"b": "2", "a": "1=&{x&y=z}", "empty": "", "c": "中"}
-    ours = fields | {"signature": signing.sign(fields, identity().key)}
-    assert codec.is_signed(ours, identity().key.public_key())
-    assert believed(codec.signed(fields, platform().sign))
+    assert signing.signed_bytes(fields) == digest(fields)
+    assert believed(signed(fields, platform().sign))
 
 
 @pytest.mark.parametrize("field", ["a", "signature", "signPubKeyCert", "signMethod"])
 def test_nothing_in_a_signed_message_can_be_changed(field: str) -> None:
-    fields = codec.signed({"a": "1", "b": "2"}, platform().sign)
+    fields = signed({"a": "1", "b": "2"}, platform().sign)
     assert believed(fields)
     for value in ("", "2", fields[field] + "A", fields[field][:-5]):
-        if field == "signMethod" or value != "":
+        if field == "signMethod" or value:
             assert not believed(fields | {field: value})
     assert not believed({name: value for name, value in fields.items() if name != field} | {"signature": "é"})
 
 
 def test_only_unionpays_own_certificate_is_believed() -> None:
-    side, stranger = platform(), certificates.make(NOW)
+    side, other = platform(), stranger()
     merchant = identity()  # issued by the right authority to somebody else
-    assert not believed(codec.signed({"a": "1"}, merchant))
-    assert not believed(codec.signed({"a": "1"}, stranger.sign))
+    assert not believed(signed({"a": "1"}, merchant))
+    assert not believed(signed({"a": "1"}, other.sign))
     # The right name, from an authority whose name alone is right.
-    assert not believed(codec.signed({"a": "1"}, certificates.issue(certificates.PLATFORM_NAME, NOW, stranger.middle)))
+    assert not believed(signed({"a": "1"}, issued(PLATFORM_NAME, other.middle)))
     # A member that plays authority.
     assert not trust(side._replace(middle=side.sign)).verify(
-        codec.signed({"a": "1"}, certificates.issue(certificates.PLATFORM_NAME, NOW, side.sign)), now_ms=NOW_MS
+        signed({"a": "1"}, issued(PLATFORM_NAME, side.sign)), now_ms=NOW_MS
     )
-    assert trust(stranger).verify(codec.signed({"a": "1"}, stranger.sign), now_ms=NOW_MS)
+    assert trust(other).verify(signed({"a": "1"}, other.sign), now_ms=NOW_MS)
 
 
 @pytest.mark.parametrize(
     "name", ["中国银联股份有限公司", "x@中国银联股份有限公司", "a@b@00040000:SIGN@c", "a@b@中国银联股份有限公司2"]
 )
 def test_a_certificate_must_name_unionpay_in_its_third_part(name: str) -> None:
-    signer = certificates.issue(name, NOW, platform().middle)
-    assert not believed(codec.signed({"a": "1"}, signer))
-    assert trust(None, "00040000:SIGN").verify(codec.signed({"a": "1"}, signer), now_ms=NOW_MS) == ("SIGN" in name)
+    signer = issued(name, platform().middle)
+    assert not believed(signed({"a": "1"}, signer))
+    assert trust(None, "00040000:SIGN").verify(signed({"a": "1"}, signer), now_ms=NOW_MS) == ("SIGN" in name)
 
 
 def test_a_certificate_is_believed_while_it_is_valid() -> None:
-    fields = codec.signed({"a": "1"}, platform().sign)
     known = trust()
-    times = (NOW_MS - 2 * DAY_MS, NOW_MS, NOW_MS + 4 * 365 * DAY_MS, NOW_MS + 6 * 365 * DAY_MS)
+    fields = signed({"a": "1"}, issued(PLATFORM_NAME, platform().middle, days=1_461))  # until the end of 2027
+    times = (NOW_MS - 4 * 365 * DAY_MS, NOW_MS, NOW_MS + 365 * DAY_MS, NOW_MS + 500 * DAY_MS)
     for _ in range(2):  # remembered or not
         assert [known.verify(fields, now_ms=at) for at in times] == [False, True, True, False]
 
 
 def test_a_renewed_certificate_of_the_platform_is_believed_at_once() -> None:
     known = trust()
-    for side in (platform(), platform().renewed(NOW), platform()):
-        assert known.verify(codec.signed({"a": "1"}, side.sign), now_ms=NOW_MS)
+    renewed = issued(PLATFORM_NAME, platform().middle)
+    for signer in (platform().sign, renewed, platform().sign):
+        assert known.verify(signed({"a": "1"}, signer), now_ms=NOW_MS)
 
 
 # --- configuration ---------------------------------------------------------------------------------------------------
 
 
 def test_the_newest_key_signs_and_all_authorities_are_believed() -> None:
-    other = certificates.make(NOW)
-    newest = other.merchant(MERCHANT, NOW)
+    other = stranger()
+    newest = issued(f"041@{MERCHANT}@Test@2", other.middle)
     versions = (credentials(other, newest, version=2), credentials(platform(), identity()))
     merchant = UnionPayConfig.of(channel_id="c", settings={}, accounts=[Account(MERCHANT, versions)]).merchants[
         MERCHANT
     ]
-    assert merchant.cert_id == newest.serial
+    assert merchant.cert_id == str(newest.certificate.serial_number)
     for side in (other, platform()):
-        assert merchant.trust.verify(codec.signed({"a": "1"}, side.sign), now_ms=NOW_MS)
+        assert merchant.trust.verify(signed({"a": "1"}, side.sign), now_ms=NOW_MS)
 
 
 @pytest.mark.parametrize("broken", ["sign_private_key", "sign_cert", "root_cert", "middle_cert", "encrypt_cert"])
@@ -219,13 +224,13 @@ def test_what_is_told_of_a_card_is_for_unionpay_alone() -> None:
 
     person = Person("张三", "11010519491231002X", "6222020200000000006", "13800138000")
     fields = messages.verify(NUMBER, person, encrypt)
-    assert codec.decrypt(fields["accNo"], key.key) == person.card_no
-    info = codec.read_customer(fields["customerInfo"], key.key)
+    assert wire.decrypt(fields["accNo"], key.key) == person.card_no
+    info = wire.read_customer(fields["customerInfo"], key.key)
     assert info == {"certifTp": "01", "certifId": person.id_no, "customerNm": "张三", "phoneNo": person.phone_no}
     assert "138" not in base64.b64decode(fields["customerInfo"]).decode()
     assert person.card_no not in str(fields)
     plain = messages.verify(NUMBER, person, None)
-    assert codec.read_customer(plain["customerInfo"], key.key)["phoneNo"] == person.phone_no
+    assert wire.read_customer(plain["customerInfo"], key.key)["phoneNo"] == person.phone_no
 
 
 def test_a_payout_to_a_company_is_marked_as_such() -> None:
@@ -273,7 +278,7 @@ def test_a_body_that_is_no_list_of_pairs_is_refused(body: bytes) -> None:
     )
 )
 def test_what_the_other_side_writes_is_read(fields: dict[str, str]) -> None:
-    assert messages.read_answer(codec.write_answer(fields)) == fields
+    assert messages.read_answer(wire.write_answer(fields)) == fields
 
 
 @given(st.binary(max_size=300))
@@ -397,7 +402,7 @@ def test_a_forged_notice_is_refused() -> None:
     genuine = notice()
     assert refusal_of(genuine.replace(b"txnAmt=10000", b"txnAmt=10001")) == "SIGNATURE_INVALID"
     assert refusal_of(notice(merId="777290058110049")) == "SIGNATURE_INVALID"
-    assert refusal_of(notice(certificates.make(NOW).sign)) == "SIGNATURE_INVALID"
+    assert refusal_of(notice(stranger().sign)) == "SIGNATURE_INVALID"
     assert refusal_of(notice(identity())) == "SIGNATURE_INVALID"
     for body in (
         b"",
@@ -463,7 +468,7 @@ def test_a_layout_that_cannot_work_is_refused() -> None:
 
 @given(st.binary(max_size=2_000))
 def test_a_packed_file_comes_out_as_it_went_in(content: bytes) -> None:
-    assert batches.unpack(codec.pack(content)) == content == codec.unpack(batches.pack(content))
-    for broken in (codec.pack(content)[:-8], "!", "", urllib.parse.quote(codec.pack(content)) + "%"):
+    assert batches.unpack(wire.pack(content)) == content == wire.unpack(batches.pack(content))
+    for broken in (wire.pack(content)[:-8], "!", "", urllib.parse.quote(wire.pack(content)) + "%"):
         with pytest.raises(ValueError):
             batches.unpack(broken)

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 CHINA = datetime.timezone(datetime.timedelta(hours=8))
-DAY_END_MS = 23 * 3_600_000
+# A clearing day begins so long before its midnight.
+EVENING_MS = 3_600_000
 AGENCY = "00010000"
 _WIDTHS = (3, 11, 11, 6, 10, 19, 12, 4, 2, 21, 2, 32, 2, 6, 10, 13, 13, 4, 15, 2, 2, 6, 2, 4, 32, 1, 21, 15, 1, 15, 32,
            13, 13, 8, 32, 13, 13, 12, 2, 1, 32, 98)  # fmt: skip
@@ -35,20 +36,23 @@ class Row(NamedTuple):
     original_query_id: str = ""
     reserved: str = ""
     shop_name: str = ""
+    net_error_minor: int = 0  # what the net amount is off by
 
 
 def clearing_day(time_ms: int) -> str:
     """Return the clearing day, YYYY-MM-DD, to which a moment belongs."""
-    moment = datetime.datetime.fromtimestamp((time_ms + 86_400_000 - DAY_END_MS) / 1_000, CHINA)
+    moment = datetime.datetime.fromtimestamp((time_ms + EVENING_MS) / 1_000, CHINA)
     return moment.date().isoformat()
 
 
-def write(merchant_no: str, day: str, rows: Iterable[Row]) -> bytes:
-    """Write the file of a clearing day. The same rows make the same bytes."""
+def write(merchant_no: str, day: str, rows: Iterable[Row], *, cut: bool = False) -> bytes:
+    """Write the file of a clearing day, with `cut` without its end. The same rows make the same bytes."""
     stamp = f"INN{day[2:4]}{day[5:7]}{day[8:10]}88"
+    lines = b"".join(_line(merchant_no, row) for row in rows)
+    lines = lines[: -len(lines) // 3] if cut else lines
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for kind, text in (("ZM", b"".join(_line(merchant_no, row) for row in rows)), ("ZME", b"")):
+        for kind, text in (("ZM", lines), ("ZME", b"")):
             archive.writestr(zipfile.ZipInfo(f"{stamp}{kind}_{merchant_no}", _ZIP_TIME), text, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
 
@@ -62,7 +66,7 @@ def _line(merchant_no: str, row: Row) -> bytes:
         7: f"{row.amount_minor:012d}", 8: "6300", 9: "07", 10: row.query_id, 12: row.order_no, 13: "01",
         16: _signed(-row.fee_minor), 17: _signed(settled), 18: "0001", 20: row.txn_type, 21: row.sub_type,
         22: row.biz_type, 23: "01", 26: "0", 27: row.original_query_id, 28: merchant_no, 31: row.shop_name,
-        33: _signed(settled - row.fee_minor), 35: row.reserved, 40: "0", 41: row.original_order_no,
+        33: _signed(settled - row.fee_minor + row.net_error_minor), 35: row.reserved, 40: "0", 41: row.original_order_no,
     }  # fmt: skip
     return b" ".join(_cell(cells.get(column, ""), width) for column, width in enumerate(_WIDTHS, start=1)) + b"\r\n"
 
