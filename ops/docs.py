@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from domain import approvals, payments, refunds
 from domain.health import HealthPolicy
+from domain.permissions import Role
 from domain.refusals import Kind
 from domain.table import mermaid
 from ops.settings import Settings
@@ -153,6 +154,15 @@ def _permissions() -> str:
     return _table(("method", "roles"), ((_code(m), ", ".join(map(_code, r))) for m, r in by_method.items()))
 
 
+def _matrix() -> str:
+    roles = list(Role)
+    rows = [
+        (_code(method.removeprefix("/paydesk.v1.")), *("ALLOW" if role in needed else "–" for role in roles))
+        for method, needed in RULES.items()
+    ]
+    return _table(("method", *roles), rows)
+
+
 def _roles() -> str:
     return ", ".join(_code(role) for role in sorted(ROLES)) + "."
 
@@ -186,6 +196,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings": _settings,
     "permissions": _permissions,
     "roles": _roles,
+    "permission-matrix": _matrix,
     "metrics": _meters,
     "health-policy": _health_policy,
     "profile": _profile,

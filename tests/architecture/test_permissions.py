@@ -47,6 +47,16 @@ def test_the_sandbox_is_driven_by_one_role_that_can_do_nothing_else() -> None:
     assert all(RULES[method] == {"LOADTEST"} for method in driven)
 
 
+def test_whoever_administers_the_platform_touches_no_money() -> None:
+    services = {method.split("/")[1].rpartition(".")[2] for method, roles in RULES.items() if "PLATFORM_ADMIN" in roles}
+    assert services <= {"Identity", "Approvals", "Tenants"}
+
+
+def test_every_role_opens_some_door() -> None:
+    for role in ROLES:
+        assert [method for method, roles in RULES.items() if role in roles and not method.endswith("/WhoAmI")], role
+
+
 @pytest.mark.parametrize(("role", "method"), READS.items())
 def test_who_may_act_may_look(role: str, method: str) -> None:
     assert role in RULES[method]

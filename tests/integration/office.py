@@ -114,7 +114,9 @@ async def reason_of(call: Any) -> str:
 
 
 @asynccontextmanager
-async def opened_office(database_url: str, channel_ids: Sequence[str] = ("one", "two")) -> AsyncIterator[Office]:
+async def opened_office(
+    database_url: str, channel_ids: Sequence[str] = ("one", "two"), *, simulator: bool = False
+) -> AsyncIterator[Office]:
     """Open an office for the tenants of the harness, with an account each on every channel."""
     database = Database(database_url, pool_size=2)
     transact(database.engine, lambda connection: desk_store.install(connection, desk_document(channel_ids)))
@@ -126,7 +128,7 @@ async def opened_office(database_url: str, channel_ids: Sequence[str] = ("one", 
     nobody = cast("Any", _Nobody())
     gateway = Gateway(name="office", directory=nobody, database=database)
     door = Door(server, keys, CollectorRegistry())
-    add_services(door, Parts(gateway, view, nobody, TenantDatabase(database, walled=True), heads, PEPPER), simulator=False)
+    add_services(door, Parts(gateway, view, nobody, TenantDatabase(database, walled=True), heads, PEPPER), simulator=simulator)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     office = Office(database, view, f"127.0.0.1:{port}")
