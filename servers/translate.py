@@ -22,7 +22,11 @@ _TERMINALS: dict[int, str] = {
 }
 _METHOD_VALUES: dict[str, Any] = {name: value for value, name in _METHODS.items()}
 _TERMINAL_VALUES: dict[str, Any] = {name: value for value, name in _TERMINALS.items()}
-_ACTIONS = {"QR_CODE": payments_pb2.PayerAction.KIND_QR_CODE, "REDIRECT": payments_pb2.PayerAction.KIND_REDIRECT}
+_ACTIONS = {
+    "QR_CODE": payments_pb2.PayerAction.KIND_QR_CODE, "REDIRECT": payments_pb2.PayerAction.KIND_REDIRECT,
+    "FORM": payments_pb2.PayerAction.KIND_FORM, "JSAPI": payments_pb2.PayerAction.KIND_JSAPI,
+    "APP": payments_pb2.PayerAction.KIND_APP,
+}  # fmt: skip
 
 
 def timestamp(time_ms: int) -> Timestamp | None:

@@ -97,9 +97,15 @@ class PayerAction(_message.Message):
         KIND_UNSPECIFIED: _ClassVar[PayerAction.Kind]
         KIND_QR_CODE: _ClassVar[PayerAction.Kind]
         KIND_REDIRECT: _ClassVar[PayerAction.Kind]
+        KIND_FORM: _ClassVar[PayerAction.Kind]
+        KIND_JSAPI: _ClassVar[PayerAction.Kind]
+        KIND_APP: _ClassVar[PayerAction.Kind]
     KIND_UNSPECIFIED: PayerAction.Kind
     KIND_QR_CODE: PayerAction.Kind
     KIND_REDIRECT: PayerAction.Kind
+    KIND_FORM: PayerAction.Kind
+    KIND_JSAPI: PayerAction.Kind
+    KIND_APP: PayerAction.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     kind: PayerAction.Kind
