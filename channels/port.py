@@ -263,6 +263,7 @@ class LineKind(StrEnum):
     PAYOUT = "PAYOUT"
     RETURN = "RETURN"  # a payout, or money that nobody fetched, came back
     FEE = "FEE"
+    FEE_RETURN = "FEE_RETURN"  # a fee came back with a refund
     SPLIT = "SPLIT"
     OTHER = "OTHER"
 

@@ -45,6 +45,7 @@ class Tag(StrEnum):
     SPLIT = "s"
     VERIFICATION = "v"
     BECAME = "e"  # a mandate, payout or split is something else now
+    NOTED = "n"  # something more that a wire has to repeat about a mandate
 
 
 class Accepted(NamedTuple):
@@ -134,6 +135,7 @@ class ChannelBook:
             Tag.SPLIT.value: self._apply_split,
             Tag.VERIFICATION.value: self._apply_verification,
             Tag.BECAME.value: self._apply_became,
+            Tag.NOTED.value: self._apply_noted,
         }
 
     @property
@@ -292,6 +294,10 @@ class ChannelBook:
                 side.attempt.split_minor -= side.amount_minor
             case _:
                 side.done_ms = time_ms
+
+    def _apply_noted(self, number: str, name: str, text: str) -> None:
+        mandate = self.mandates[number]
+        mandate.memo = {**mandate.memo, name: text}
 
     def side(self, kind: str, number: str) -> Mandate | Payout | Split:
         """Return the mandate, payout or split of a number."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator import faults
+from simulator.book import Tag
 from simulator.callbacks import CallbackSender
 from simulator.channel import SandboxChannel
 from simulator.clock import VirtualClock
@@ -153,6 +154,11 @@ class World:
         """Let a person agree to a mandate, or to a payout to himself, on a page."""
         self._fire_due()
         self._channel(channel_id).sides.person_acts(side, agrees=agrees)
+        self._flush()
+
+    def note(self, channel_id: str, mandate: Mandate, name: str, text: str) -> None:
+        """Keep something more in a mandate's memo, which outlives a kill like everything else."""
+        self._channel(channel_id).record((Tag.NOTED.value, mandate.number, name, text))
         self._flush()
 
     def real_ms(self) -> int:

@@ -50,7 +50,7 @@ _FUND_KINDS: dict[str, LineKind] = {
     "交易": LineKind.CHARGE,
     "退款": LineKind.REFUND,
     "扣除交易手续费": LineKind.FEE,
-    "退还交易手续费": LineKind.FEE,
+    "退还交易手续费": LineKind.FEE_RETURN,
     "商家转账": LineKind.PAYOUT,
     "商家转账退回": LineKind.RETURN,
     "分账": LineKind.SPLIT,

@@ -496,8 +496,8 @@ class WechatpayChannel:
     async def certificates(self, merchant_no: str) -> str:
         """Fetch the platform's certificates, as a bundle in PEM for `platform_certs`; "" where that fails.
 
-        They come encrypted with our API key, and the answer is signed by one of them: that binds them to the platform
-        even where none of them is known yet.
+        They come encrypted with our API key, and the answer is signed by a key that we know or by one of them: that binds
+        them to the platform even where none of them is known yet.
         """
         merchant = self._config.merchants.get(merchant_no)
         if merchant is None:
@@ -510,11 +510,11 @@ class WechatpayChannel:
             return ""
         try:
             texts = _opened(messages.read(reply.body), merchant.api_keys)
-            keys = {key.serial: key for key in platform_keys("".join(texts))}
+            keys: dict[str, PlatformKey] = {key.serial: key for key in platform_keys("".join(texts))}
         except ValueError:
             return ""
         now_ms = self._clock_ms()
-        signer = keys.get(reply.headers.get("wechatpay-serial", ""))
+        signer = {**keys, **merchant.platform}.get(reply.headers.get("wechatpay-serial", ""))
         sound = signer is not None and signing.verified(reply.headers, reply.body, signer, now_ms=now_ms)
         return "".join(texts) if sound and signing.is_timely(reply.headers, now_ms=now_ms) else ""
 

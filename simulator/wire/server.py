@@ -17,6 +17,8 @@ from simulator.wire.alipay.app import AlipayWire
 from simulator.wire.front import Front, WireProtocol
 from simulator.wire.unionpay import credentials as unionpay_credentials
 from simulator.wire.unionpay.app import UnionPayWire
+from simulator.wire.wechatpay import credentials as wechatpay_credentials
+from simulator.wire.wechatpay.app import WechatpayWire
 from simulator.world import World
 
 BACKLOG = 2_048
@@ -44,6 +46,7 @@ class WireKind(NamedTuple):
 KINDS: Mapping[str, WireKind] = {
     "alipay": WireKind(alipay_credentials.make_keys, AlipayWire, alipay_credentials.MERCHANTS),
     "unionpay": WireKind(unionpay_credentials.make_keys, UnionPayWire, unionpay_credentials.MERCHANTS),
+    "wechatpay": WireKind(wechatpay_credentials.make_keys, WechatpayWire, wechatpay_credentials.MERCHANTS),
 }
 
 

@@ -180,7 +180,7 @@ class SandboxBench:
         """Wait for nobody: this channel answers at once."""
 
     async def money(self, name: str) -> Money:
-        return _money_of(await self._world.truth("c1", 0, 100_000), name)
+        return money_of(await self._world.truth("c1", 0, 100_000), name)
 
     async def settle_refunds(self) -> None:
         await self._world.advance(60)
@@ -203,7 +203,7 @@ class SandboxBench:
                 "sandbox-signature": signature}  # fmt: skip
 
 
-def _money_of(truth: Sequence[Mapping[str, object]], name: str) -> Money:
+def money_of(truth: Sequence[Mapping[str, object]], name: str) -> Money:
     """Add up what really moved for one attempt."""
     amounts: dict[str, list[int]] = {"CHARGE": [], "REFUND": []}
     for entry in truth:
@@ -352,7 +352,7 @@ class WireBench:
         await self._world.advance(60)
 
     async def money(self, name: str) -> Money:
-        return _money_of(await self._world.truth("c1", 0, 100_000), name)
+        return money_of(await self._world.truth("c1", 0, 100_000), name)
 
     async def settle_refunds(self) -> None:
         await self._world.advance(60)
@@ -439,9 +439,21 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def wire(kind: str) -> Callable[[Path], AbstractAsyncContextManager[Bench]]:
+    """Return how to open the bench of a channel that meets its own wire, see `tests.contract.wires`."""
+
+    def opened(directory: Path) -> AbstractAsyncContextManager[Bench]:
+        from tests.contract.wires import open_wire
+
+        return open_wire(kind, directory)
+
+    return opened
+
+
 # A new channel adds its bench here.
 BENCHES: dict[str, Callable[[Path], AbstractAsyncContextManager[Bench]]] = {
     "sandbox": sandbox,
     "_template": template_bench,
     "unionpay": unionpay,
+    "wechatpay": wire("wechatpay"),
 }

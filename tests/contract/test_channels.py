@@ -45,8 +45,9 @@ STOP_S = 0.25
 
 def charge(name: str = "n1", **changes: Any) -> Charge:
     usual = Charge(
-        number(name), MERCHANT, AMOUNT_MINOR, "CNY", f"order-{name}", "车险保费", "payer", now_ms() + 900_000, ""
-    )
+        number(name), MERCHANT, AMOUNT_MINOR, "CNY", f"order-{name}", "车险保费", "payer", now_ms() + 900_000,
+        "http://127.0.0.1:9/callbacks",
+    )  # fmt: skip
     return usual._replace(**changes)
 
 
@@ -180,7 +181,11 @@ class TestChannelContract:
     # --- closing ----------------------------------------------------------------------------------------------------
 
     async def test_after_a_close_no_money_can_come(self, bench: Bench) -> None:
-        assert (await one(bench, "close", lookup())).outcome is Outcome.CLOSED
+        first = await one(bench, "close", lookup())
+        if first.outcome is Outcome.NOT_FOUND:  # some close only what they know
+            assert (await one(bench, "charge", charge())).outcome is Outcome.ACCEPTED
+            first = await one(bench, "close", lookup())
+        assert first.outcome is Outcome.CLOSED
         assert (await one(bench, "charge", charge())).outcome in (Outcome.CLOSED, Outcome.REJECTED)
         assert (await one(bench, "query", lookup())).outcome is Outcome.CLOSED
         assert await bench.money("n1") == Money(0, 0, 0)
@@ -298,7 +303,7 @@ class TestChannelContract:
         headers, body = bench.callback(secret="forged", merchant_no=MERCHANT, time_ms=now_ms())
         assert self.refusal_of(bench, headers, body) == "SIGNATURE_INVALID"
         headers, body = bench.callback(secret=SECRETS[MERCHANT], merchant_no=MERCHANT, time_ms=now_ms())
-        assert self.refusal_of(bench, headers, body.replace(b"10000", b"10001")) == "SIGNATURE_INVALID"
+        assert self.refusal_of(bench, headers, body[:-1] + b" " + body[-1:]) == "SIGNATURE_INVALID"
         if bench.signs_in_headers:
             assert self.refusal_of(bench, {}, body) == "SIGNATURE_INVALID"
         for name in headers:
