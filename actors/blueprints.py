@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from actors import meters
 from actors.directory import Directory
+from domain.expiry import unreliable_from_ms
 from domain.refusals import Refused, Violation, invalid
 from storage import desk as desk_store
 from storage.credentials import with_credentials
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from actors.connector import Connector
     from actors.directory import SimulatorTransport
     from actors.notifier import Notifier
+    from actors.reminder import Reminder
     from actors.router import Router
     from actors.sealer import Sealer
     from actors.sweeper import Sweeper
@@ -109,6 +111,7 @@ async def connector(*, channel_id: str, database_url: str, directory: Directory,
         probe_merchant_no=accounts[0].merchant_no if accounts else "",
         registry=registry,
     )
+    made.credentials_end(_unreliable_ms(accounts))
     await made.start()
     _keep(_follow_desk(made, database, vault, desk, channel_id, transport))
     _keep(meters.hand_over(registry, database, f"connector-{channel_id}"))
@@ -121,6 +124,11 @@ def _desk_with_credentials(connection: Connection, vault: Vault) -> desk_store.D
 
 def _of_channel(desk: desk_store.Desk, channel_id: str) -> tuple[desk_store.ChannelRow, list[desk_store.AccountRow]]:
     return desk.channels[channel_id], [account for account in desk.accounts if account.channel_id == channel_id]
+
+
+def _unreliable_ms(accounts: list[desk_store.AccountRow]) -> int:
+    """Return when the first account's credentials begin their last day; routing spares that account, people see why."""
+    return min((unreliable_from_ms(account.ends_ms) for account in accounts if account.ends_ms), default=0)
 
 
 async def _follow_desk(
@@ -147,6 +155,7 @@ async def _follow_desk(
                     await made.force(forced.state, forced.expire_ms, forced.reason)
                 if used != (used := _of_channel(desk, channel_id)):
                     row, accounts = used
+                    made.credentials_end(_unreliable_ms(accounts))
                     await made.speak_through(make_channel(row.kind, channel_id, row.settings, accounts, transport))
         except DatabaseUnavailable as error:
             log.warning("desk_not_read", channel_id=channel_id, error=str(error))
@@ -179,6 +188,19 @@ async def sealer(*, database_url: str, data_dir: str, heads_file: str) -> "Seale
     made = Sealer(database, heads, registry=registry)
     _keep(made.run())
     _keep(meters.hand_over(registry, database, "sealer"))
+    return made
+
+
+async def reminder(*, database_url: str, key_file: str) -> "Reminder":
+    """Build a reminder and set it going."""
+    from actors import reminder as reminders
+
+    database = Database(database_url, pool_size=1)
+    registry = CollectorRegistry()
+    vault = Vault(MasterKeys(Path(key_file)))
+    made = reminders.Reminder(database, vault, send=reminders.send, registry=registry, clock_ms=clock_ms)
+    made.start()
+    _keep(meters.hand_over(registry, database, "reminder"))
     return made
 
 

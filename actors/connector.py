@@ -150,6 +150,10 @@ class Connector:
             self._window_end_ms = ended_ms
             self._health.try_out("a maintenance window has ended", now_ms)
 
+    def credentials_end(self, unreliable_ms: int) -> None:
+        """Learn from when on the channel's credentials are not relied on, 0 for never."""
+        self._health.credentials_end(unreliable_ms)
+
     async def speak_through(self, channel: Channel) -> None:
         """Speak through a channel made anew, with other keys, from now on; who waits for the old one is answered by it."""
         old, self._channel = self._channel, channel

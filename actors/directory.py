@@ -34,7 +34,7 @@ class Placement(StrEnum):
 
 
 # They work beside the payments, in the background.
-_ERRANDS = frozenset({"sweeper", "notifier", "sealer"})
+_ERRANDS = frozenset({"sweeper", "notifier", "sealer", "reminder"})
 
 
 def host_of(role: str, placement: Placement) -> str:

@@ -7,6 +7,7 @@ import structlog
 
 from actors import plug_ins
 from domain import terms
+from domain.expiry import unreliable_from_ms
 from domain.refusals import Refused
 from domain.routing import Account, RoutingTable
 from domain.rule_sets import RuleSet, from_record
@@ -61,10 +62,11 @@ def settings_of(tenant: Tenant, desk: Desk) -> Settings:
 
 def account_of(row: AccountRow, below: Mapping[str, set[str]] | None = None) -> Account:
     """Read a merchant account's terms; `below` gives the branches below each branch."""
-    return terms.account_of(
+    account = terms.account_of(
         row.terms, account_id=row.account_id, channel_id=row.channel_id, tenant_id=row.tenant_id,
         merchant_no=row.merchant_no, version=row.version, branches=below,
     )  # fmt: skip
+    return account._replace(unreliable_ms=unreliable_from_ms(row.ends_ms))
 
 
 def _branches_below(institutions: Mapping[str, Institution]) -> dict[str, set[str]]:

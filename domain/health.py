@@ -269,6 +269,8 @@ GOOD = frozenset({OutcomeClass.SUCCESS, OutcomeClass.PAYER_FAULT, OutcomeClass.C
 BAD = frozenset({OutcomeClass.CHANNEL_FAULT, OutcomeClass.UNKNOWN})
 FORCED = frozenset({Health.FORCED_OPEN, Health.FORCED_CLOSED})
 IN_USE = frozenset({Health.HEALTHY, Health.DEGRADED})
+# Why a channel is DEGRADED whose certificates or keys end: nothing has failed yet.
+CERT_EXPIRED = "CERT_EXPIRED"
 # While forced closed nothing opens the breaker; doubt must stay a number that a few answers can lower again.
 DOUBT_MAX = 20.0
 
@@ -308,6 +310,7 @@ class ChannelHealth:
         self._active_due_ms = self._active_seen_ms = self._active_good = 0
         self._active_trusted, self._opened_by_active = True, False
         self._forced_until_ms, self._version = 0, 0
+        self._unreliable_ms = 0
         self._rate_per_s = 0.0  # of the traffic when it was last in use
 
     # What happens.
@@ -373,6 +376,10 @@ class ChannelHealth:
             raise ValueError(f"{state} cannot be forced: FORCED_OPEN and FORCED_CLOSED can")
         self._forced_until_ms = until_ms
         self._move(state, reason, now_ms)
+
+    def credentials_end(self, unreliable_ms: int) -> None:
+        """Note from when on the channel's credentials are not relied on; 0 for never."""
+        self._unreliable_ms = unreliable_ms
 
     def unforce(self, reason: str, now_ms: int) -> None:
         """End a forced state: out of service comes back by probes, in service stays so until doubt says otherwise."""
@@ -494,6 +501,11 @@ class ChannelHealth:
             self._open(alarm, now_ms, draw)
         elif now_ms - self._window_ms >= self.policy.window_ms:
             self._close_window(score, now_ms)
+        ended = 0 < self._unreliable_ms <= now_ms
+        if ended and self.state is Health.HEALTHY:
+            self._move(Health.DEGRADED, CERT_EXPIRED, now_ms)
+        elif not ended and self.reason == CERT_EXPIRED:
+            self._move(Health.HEALTHY, "", now_ms)
 
     def _alarm(self, score: float, now_ms: int) -> str:
         """Say why the breaker must open, "" when it need not."""

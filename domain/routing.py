@@ -9,7 +9,7 @@ A probe of a half-open channel and an exploration are drawn; everything else is 
 that the stored propensities are exact.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -70,6 +70,7 @@ class Account(NamedTuple):
     fees: Schedule = ()
     limits: Limits = Limits()
     version: int = 1
+    unreliable_ms: int = 0  # when its credentials begin their last day, 0 for never
 
 
 class OrderFacts(NamedTuple):
@@ -119,6 +120,7 @@ class Elimination(StrEnum):
     HALF_OPEN_BUDGET = "HALF_OPEN_BUDGET"
     RAMP = "RAMP"
     RULE_DENIED = "RULE_DENIED"
+    CERT_EXPIRED = "CERT_EXPIRED"  # its credentials end today, or have ended, and another account has better ones
     RULE_LIMIT = "RULE_LIMIT"  # a LIMIT rule has given its channels what it allows
 
 
@@ -271,6 +273,7 @@ def decide(
     verdict = _rule(candidates, facts, table.rules) if table.rules else None
     if verdict and verdict.limits and book:
         _limit(candidates, facts, verdict.limits, book, now_ms)
+    _spare_ended(plan, candidates, now_ms)
     probing = {} if exclude else snapshots  # a payer who was refused once gets the surest channel
     shares, approach = _choose(candidates, facts, table, verdict, plain, probing)
     index = _drawn(shares, draw)
@@ -350,6 +353,17 @@ def _window(windows: tuple[Window, ...], snapshot: HealthSnapshot | None, now_ms
             if snapshot.time_ms <= ended_ms and now_ms - ended_ms < WINDOW_END_MS:
                 return window
     return None
+
+
+def _spare_ended(plan: Sequence[_Planned], candidates: list[Candidate], now_ms: int) -> None:
+    """Leave out accounts whose credentials end, as long as another can be chosen: before the first failure, not after."""
+    ended = [place for place, item in enumerate(plan) if 0 < item.account.unreliable_ms <= now_ms]
+    if ended and any(not item.eliminated_by and place not in ended for place, item in enumerate(candidates)):
+        for place in ended:
+            if not candidates[place].eliminated_by:
+                candidates[place] = candidates[place]._replace(
+                    eliminated_by=Elimination.CERT_EXPIRED, note="its credentials end", since_ms=plan[place].account.unreliable_ms
+                )
 
 
 def _limit_note(account: Account, amount_minor: int) -> str:

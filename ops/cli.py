@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops import approvals_commands, audit_commands, channel_commands, simulator_commands
+from ops import approvals_commands, audit_commands, channel_commands, secret_commands, simulator_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,7 @@ app.add_typer(db_app, name="db")
 app.add_typer(approvals_commands.app, name="approvals")
 app.add_typer(audit_commands.app, name="audit")
 app.add_typer(channel_commands.app, name="channel")
+app.add_typer(secret_commands.app, name="secrets")
 app.add_typer(simulator_commands.app, name="simulator")
 
 EXIT_FAILED = 1

@@ -55,6 +55,9 @@ def inhabitants(settings: Settings, desk: desk_store.Desk) -> list[Inhabitant]:
     found.append(Inhabitant("sweeper", blueprints.sweeper, {"database_url": url, "directory": directory}))
     sealing = {"database_url": url, "data_dir": str(settings.directory()), "heads_file": str(settings.audit_heads_file or "")}
     found.append(Inhabitant("sealer", blueprints.sealer, sealing))
+    found.append(
+        Inhabitant("reminder", blueprints.reminder, {"database_url": url, "key_file": str(settings.key_file())})
+    )
     telling = {
         "database_url": url,
         "allow_private": settings.allow_private_webhooks,
@@ -151,6 +154,7 @@ async def gateway(settings: Settings) -> None:
         directory=settings.make_directory(),
         pepper=pepper(settings.directory()),
         heads=SignedHeads(settings.directory(), file=settings.audit_heads_file),
+        vault=settings.vault(),
         stop=_stop_event(),
     )
 

@@ -19,6 +19,8 @@ from protos.paydesk.v1 import (
     audit_pb2_grpc,
     channels_pb2,
     channels_pb2_grpc,
+    credentials_pb2,
+    credentials_pb2_grpc,
     events_pb2,
     events_pb2_grpc,
     identity_pb2,
@@ -33,6 +35,7 @@ from protos.paydesk.v1 import (
 from servers.approvals import ApprovalsService
 from servers.audit import AuditService
 from servers.channels import ChannelsService
+from servers.credentials import CredentialsService
 from servers.desk import DeskView
 from servers.events import EventsService
 from servers.gateway import Gateway
@@ -46,6 +49,7 @@ from servers.tenant_database import TenantDatabase
 from storage import row_security
 from storage.database import Database
 from storage.signed_heads import SignedHeads
+from storage.vault import Vault
 
 log = structlog.get_logger()
 
@@ -77,9 +81,13 @@ class Parts:
     database: Database
     heads: SignedHeads
     pepper: bytes
+    vault: Vault
 
 
-SERVICES = (payments_pb2, channels_pb2, routing_pb2, events_pb2, approvals_pb2, identity_pb2, audit_pb2, simulator_pb2)
+SERVICES = (
+    payments_pb2, channels_pb2, routing_pb2, events_pb2, approvals_pb2, identity_pb2, credentials_pb2, audit_pb2,
+    simulator_pb2,
+)  # fmt: skip
 
 
 def service_names() -> list[str]:
@@ -108,6 +116,7 @@ def add_services(door: Door, parts: Parts, *, simulator: bool) -> None:
     events_pb2_grpc.add_EventsServicer_to_server(EventsService(database), door)
     approvals_pb2_grpc.add_ApprovalsServicer_to_server(ApprovalsService(database), door)
     identity_pb2_grpc.add_IdentityServicer_to_server(IdentityService(database, parts.pepper), door)
+    credentials_pb2_grpc.add_CredentialsServicer_to_server(CredentialsService(desk, database, parts.vault), door)
     audit_pb2_grpc.add_AuditServicer_to_server(AuditService(database, parts.heads), door)
     if simulator:
         simulator_pb2_grpc.add_SimulatorServicer_to_server(SimulatorService(directory.peer("simulator")), door)
@@ -120,6 +129,7 @@ async def serve(
     directory: Directory,
     pepper: bytes,
     heads: SignedHeads,
+    vault: Vault,
     stop: asyncio.Event,
 ) -> None:
     """Serve until `stop`, then drain: health first, then the calls under way."""
@@ -139,7 +149,7 @@ async def serve(
         maximum_concurrent_rpcs=settings.concurrent_calls_max,
     )
     door = Door(server, keys, registry)
-    add_services(door, Parts(gateway, desk, directory, walled, heads, pepper), simulator=settings.simulator)
+    add_services(door, Parts(gateway, desk, directory, walled, heads, pepper, vault), simulator=settings.simulator)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if settings.reflection:

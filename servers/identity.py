@@ -76,6 +76,7 @@ _WHO_MAY = _ADMINISTER | {"AUDITOR"}
 _PROPOSE = frozenset({"OPS", "FINANCE_MAKER", "CHANNEL_ADMIN", "SRE", "TENANT_ADMIN", "PARTNER_API"})
 # Each kind of act names its own among them.
 _DECIDE = frozenset({"FINANCE_CHECKER", "CHANNEL_ADMIN", "SRE", "TENANT_ADMIN"})
+_KEEP_KEYS = frozenset({"CHANNEL_ADMIN", "TENANT_ADMIN"})
 _SANDBOX = frozenset({"LOADTEST"})
 
 RULES: dict[str, frozenset[str]] = {
@@ -125,6 +126,16 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Identity/UnbindCertificate": _ADMINISTER,
     "/paydesk.v1.Identity/WhoAmI": frozenset(Role),
     "/paydesk.v1.Identity/ListPermissions": _WHO_MAY,
+    "/paydesk.v1.Credentials/AddCredentials": _KEEP_KEYS,
+    "/paydesk.v1.Credentials/ListCredentials": _KEEP_KEYS | _AUDIT | {"SRE"},
+    "/paydesk.v1.Credentials/ActivateCredentials": _KEEP_KEYS,
+    "/paydesk.v1.Credentials/RetireCredentials": _KEEP_KEYS,
+    "/paydesk.v1.Credentials/ListExpiries": _READ | _KEEP_KEYS,
+    "/paydesk.v1.Credentials/ListReminders": _READ | _KEEP_KEYS,
+    "/paydesk.v1.Credentials/AcknowledgeReminder": _OPERATE | _KEEP_KEYS | {"SRE"},
+    "/paydesk.v1.Credentials/CreateContact": _KEEP_KEYS,
+    "/paydesk.v1.Credentials/ListContacts": _KEEP_KEYS | _AUDIT | {"SRE"},
+    "/paydesk.v1.Credentials/DeleteContact": _KEEP_KEYS,
     "/paydesk.v1.Audit/SearchAudit": _AUDIT,
     "/paydesk.v1.Audit/GetAuditEntry": _AUDIT,
     "/paydesk.v1.Audit/ExportAudit": _AUDIT,

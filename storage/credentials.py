@@ -5,7 +5,7 @@ a tenant's webhook (its id is then the tenant's).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -14,8 +14,10 @@ import structlog
 from sqlalchemy import Connection, text
 
 from domain.credentials import Credentials, State
+from domain.refusals import Kind, Refusal, Refused
+from storage import audit, materials
 from storage import desk as desk_store
-from storage import materials
+from storage.acts import Act, Ask, register
 from storage.desk import Desk
 from storage.master_keys import MasterKeyMissing
 from storage.materials import Shown
@@ -25,7 +27,10 @@ log = structlog.get_logger()
 
 _MS = "coalesce((extract(epoch FROM {}) * 1000)::bigint, 0)"
 _COLUMNS = f"""owner_kind, owner_id, version, state, shown, {_MS.format("not_after")}, principal,
-    {_MS.format("create_time")}, {_MS.format("activate_time")}, {_MS.format("retire_time")}"""
+    {_MS.format("create_time")}, {_MS.format("activate_time")}, {_MS.format("retire_time")},
+    state = 'ACTIVE' AND NOT EXISTS (SELECT 1 FROM credentials n WHERE n.tenant_id = credentials.tenant_id
+        AND n.owner_kind = credentials.owner_kind AND n.owner_id = credentials.owner_id AND n.state = 'ACTIVE'
+        AND n.version > credentials.version)"""
 
 
 class OwnerKind(StrEnum):
@@ -60,6 +65,7 @@ class Version(NamedTuple):
     create_ms: int
     activate_ms: int
     retire_ms: int
+    signs: bool
 
 
 def _version(row: Sequence[Any]) -> Version:
@@ -82,14 +88,7 @@ def add(
 
     Two who add at once both try the next number, and the loser's transaction is run again.
     """
-    keys = owner._asdict()
-    version = connection.execute(
-        text(
-            """SELECT coalesce(max(version), 0) + 1 FROM credentials
-               WHERE tenant_id = :tenant_id AND owner_kind = :kind AND owner_id = :owner_id"""
-        ),
-        keys,
-    ).scalar_one()
+    version = next_version(connection, owner)
     ends_ms = [item.not_after_ms for item in shown if item.not_after_ms] + ([not_after_ms] if not_after_ms else [])
     connection.execute(
         text(
@@ -98,11 +97,11 @@ def add(
                VALUES (:tenant_id, :kind, :owner_id, :version, :state, :sealed, :shown, :not_after, :principal,
                        CASE WHEN :state = 'ACTIVE' THEN now() END)"""
         ),
-        {**keys, "version": version, "state": state, "principal": principal, "shown": json.dumps([item._asdict() for item in shown]),
+        {**owner._asdict(), "version": version, "state": state, "principal": principal, "shown": json.dumps([item._asdict() for item in shown]),
          "sealed": vault.seal(connection, owner.place(version), json.dumps(dict(values)).encode()),
          "not_after": datetime.fromtimestamp(min(ends_ms) / 1000, UTC) if ends_ms else None},
     )  # fmt: skip
-    return int(version)
+    return version
 
 
 def activate(connection: Connection, owner: Owner, version: int) -> bool:
@@ -192,6 +191,73 @@ def with_credentials(connection: Connection, desk: Desk, vault: Vault) -> Desk:
         account._replace(credentials=opened.get((account.tenant_id, account.account_id), ())) for account in desk.accounts
     ]
     return desk._replace(accounts=accounts)
+
+
+def next_version(connection: Connection, owner: Owner) -> int:
+    """Return the number that the next version of an owner gets."""
+    newest = connection.execute(
+        text(
+            """SELECT coalesce(max(version), 0) FROM credentials
+               WHERE tenant_id = :tenant_id AND owner_kind = :kind AND owner_id = :owner_id"""
+        ),
+        owner._asdict(),
+    ).scalar_one()
+    return int(newest) + 1
+
+
+# --- acts ---------------------------------------------------------------------------------------------------------------
+
+
+ACTIVATE, RETIRE = "credentials.activate", "credentials.retire"
+
+
+def _asked(connection: Connection, ask: Ask) -> tuple[Owner, Version]:
+    arguments = ask.arguments
+    owner = Owner(ask.tenant_id, OwnerKind(arguments["owner_kind"]), arguments["owner_id"])
+    found = find(connection, owner, arguments["version"])
+    if found is None:
+        raise Refused(Refusal(Kind.NOT_FOUND, "CREDENTIALS_NOT_FOUND", f"there is no version {arguments['version']}"))
+    return owner, found
+
+
+def _show(connection: Connection, ask: Ask) -> dict[str, Any]:
+    """Show fingerprints, and which version signs now; never a value."""
+    owner, found = _asked(connection, ask)
+    signs = connection.execute(
+        text(
+            """SELECT coalesce(max(version), 0) FROM credentials WHERE tenant_id = :tenant_id AND owner_kind = :kind
+               AND owner_id = :owner_id AND state = 'ACTIVE'"""
+        ),
+        owner._asdict(),
+    ).scalar_one()
+    return {
+        "owner": f"{owner.kind}/{owner.owner_id}", "version": found.version, "state": found.state, "signs_now": signs,
+        "values": [item._asdict() for item in found.shown], "not_after_ms": found.not_after_ms,
+    }  # fmt: skip
+
+
+def _act(operation: str, move: Callable[[Connection, Owner, int], bool], wanted: State) -> Callable[[Connection, Ask], str]:
+    def perform(connection: Connection, ask: Ask) -> str:
+        owner, found = _asked(connection, ask)
+        object_id = f"{owner.kind}/{owner.owner_id}/{found.version}"
+        if not move(connection, owner, found.version):
+            told = f"version {found.version} is {found.state}"
+            raise Refused(Refusal(Kind.FORBIDDEN_BY_STATE, f"CREDENTIALS_{found.state}", told))
+        entry = audit.Entry(
+            ask.tenant_id, ask.approver or ask.proposer, operation, "credentials", object_id, {"state": found.state},
+            {"state": wanted, "values": [item._asdict() for item in found.shown]}, ask.reason, ask.request_id, ask.address,
+        )  # fmt: skip
+        audit.append(connection, [entry])
+        return object_id
+
+    return perform
+
+
+_CHECKERS = frozenset({"CHANNEL_ADMIN", "TENANT_ADMIN"})
+register(
+    Act(ACTIVATE, "credentials", _show, _act("Credentials.ActivateCredentials", activate, State.ACTIVE), checkers=_CHECKERS)
+)
+register(Act(RETIRE, "credentials", _show, _act("Credentials.RetireCredentials", retire, State.RETIRED), checkers=_CHECKERS))
 
 
 # --- desk documents -------------------------------------------------------------------------------------------------

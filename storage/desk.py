@@ -49,6 +49,7 @@ class AccountRow(NamedTuple):
     credentials: tuple[Credentials, ...] = ()
     version: int = 1
     valid_from_ms: int = 0
+    ends_ms: int = 0  # when the credentials that sign end, 0 for never
 
 
 class ForcedRow(NamedTuple):
@@ -143,7 +144,10 @@ def load(connection: Connection) -> Desk:
 _CHANGING = """SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 7001 AND objid = 1
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND granted)"""
 _ACCOUNT_COLUMNS = """a.account_id, a.tenant_id, a.channel_id, a.merchant_no, v.terms, v.version,
-    CASE WHEN isfinite(v.valid_from) THEN (extract(epoch FROM v.valid_from) * 1000)::bigint ELSE 0 END"""
+    CASE WHEN isfinite(v.valid_from) THEN (extract(epoch FROM v.valid_from) * 1000)::bigint ELSE 0 END,
+    coalesce((SELECT (extract(epoch FROM k.not_after) * 1000)::bigint FROM credentials k
+        WHERE k.tenant_id = a.tenant_id AND k.owner_kind = 'ACCOUNT' AND k.owner_id = a.account_id AND k.state = 'ACTIVE'
+        ORDER BY k.version DESC LIMIT 1), 0)"""
 _IN_FORCE = f"""
     SELECT DISTINCT ON (a.account_id) {_ACCOUNT_COLUMNS}
     FROM merchant_accounts a JOIN merchant_account_versions v USING (account_id)
@@ -159,8 +163,8 @@ _LATER = f"""
 
 
 def _account_of(row: Sequence[Any]) -> AccountRow:
-    account_id, tenant_id, channel_id, merchant_no, terms, version_no, valid_from_ms = row
-    return AccountRow(account_id, tenant_id, channel_id, merchant_no, terms, (), version_no, valid_from_ms)
+    account_id, tenant_id, channel_id, merchant_no, terms, version_no, valid_from_ms, ends_ms = row
+    return AccountRow(account_id, tenant_id, channel_id, merchant_no, terms, (), version_no, valid_from_ms, ends_ms)
 
 
 def _load_settings(connection: Connection) -> tuple[list[Setting], list[Setting]]:

@@ -62,6 +62,15 @@ QUESTIONS = {
     "cases_open": _Question(
         "Contradictions that need a person", ("kind",), "SELECT kind, count(*) FROM cases GROUP BY 1",
     ),
+    "cert_days_left": _Question(
+        "Days until something in use ends, for what ends within two months", ("tenant", "kind", "object", "channel"), """
+        SELECT tenant_id, object_kind, object_id, channel_id, floor(extract(epoch FROM not_after - now()) / 86400)
+        FROM expiries WHERE not_after < now() + interval '60 days' ORDER BY not_after LIMIT 1000""",
+    ),
+    "reminders_open": _Question(
+        "Messages to contacts that were not sent for certain", ("state",), """
+        SELECT state, count(*) FROM reminders WHERE state IN ('DUE', 'FAILED', 'UNSURE') GROUP BY 1""",
+    ),
     "callbacks_parked": _Question(
         "Verified callbacks that could not be used", (),
         "SELECT count(*) FROM callbacks WHERE state = 'PARKED'",

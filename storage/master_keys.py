@@ -39,25 +39,30 @@ class MasterKeys:
         self._environment = environment
         self._known: dict[str, MasterKey] = {}
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the keys come from the environment, which nobody here can change."""
+        return VARIABLE in self._environment
+
     def newest(self) -> MasterKey:
         """Return the key that wraps from now on; the first one is made. Raise MasterKeyMissing."""
-        if VARIABLE not in self._environment and not self._file.exists():
+        if not self.is_given and not self._file.exists():
             self._create()
         return self._read()[-1]
 
     def find(self, key_id: str) -> MasterKey:
         """Return the key of a name. Raise MasterKeyMissing."""
-        if key_id not in self._known and (VARIABLE in self._environment or self._file.exists()):
+        if key_id not in self._known and (self.is_given or self._file.exists()):
             self._known = {key.key_id: key for key in self._read()}
         try:
             return self._known[key_id]
         except KeyError:
-            where = VARIABLE if VARIABLE in self._environment else self._file
+            where = VARIABLE if self.is_given else self._file
             raise MasterKeyMissing(f"master key {key_id} is not in {where}: bring it back from its safe copy") from None
 
     def add(self) -> MasterKey:
         """Make a key that comes after those there are, safely on disk before it is used. Raise MasterKeyMissing."""
-        if VARIABLE in self._environment:
+        if self.is_given:
             raise MasterKeyMissing(f"the master keys are in {VARIABLE}: add the new one there, last, in every process")
         self.newest()
         made = _made()
@@ -68,12 +73,12 @@ class MasterKeys:
         """Forget the keys that are neither named nor the newest; return their names."""
         keys = self._read()
         kept = [key for key in keys if key.key_id in key_ids or key is keys[-1]]
-        if VARIABLE not in self._environment and len(kept) < len(keys):
+        if not self.is_given and len(kept) < len(keys):
             self._write(kept)
         return [key.key_id for key in keys if key not in kept]
 
     def _read(self) -> list[MasterKey]:
-        if VARIABLE in self._environment:
+        if self.is_given:
             lines = self._environment[VARIABLE].split(",")
         else:
             mode = self._file.stat().st_mode

@@ -22,8 +22,10 @@ THROUGH = {"payment_id": "payments", "account_id": "merchant_accounts", "approva
 SHARED = frozenset({"channels", "channel_health_changes", "maintenance_windows", "forced_states"})
 # What all tenants may see and none may change.
 READ_ONLY = frozenset({"audit_sealed"})
+# Views that look with the rights of whoever looks, and so from behind the wall too.
+VIEWS = frozenset({"expiries"})
 # What the edge has no business with as a tenant; it is not shown at all.
-CLOSED = frozenset({"alembic_version", "callbacks", "process_meters"})
+CLOSED = frozenset({"alembic_version", "callbacks", "peer_certificates", "process_meters"})
 
 _TENANT = "current_setting('paydesk.tenant', true)"
 _CREATE_ROLE = f"""
@@ -47,6 +49,8 @@ def build(connection: Connection) -> None:
     if not _usable(connection):
         return
     query(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {ROLE}")
+    for view in sorted(VIEWS):
+        query(f"GRANT SELECT ON {view} TO {ROLE}")
     for table, condition in sorted(conditions(connection).items()):
         query(f"GRANT {'SELECT' if table in READ_ONLY else 'SELECT, INSERT, UPDATE, DELETE'} ON {table} TO {ROLE}")
         if condition and not _is_walled(connection, table):

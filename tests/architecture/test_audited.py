@@ -21,7 +21,9 @@ AUDITED = {
     "Identity/RevokeRole", "Identity/CreateApiKey", "Identity/RevokeApiKey", "Identity/BindCertificate",
     "Identity/UnbindCertificate", "Audit/ExportAudit", "Approvals/DecideApprovals", "Approvals/CancelApproval",
     "Approvals/SetApprovalPolicy", "Channels/CancelMaintenanceWindow", "Routing/CreateRuleSetDraft",
-    "Routing/UpdateRuleSetDraft", "Routing/PublishRuleSet", "Routing/RollBackRuleSet",
+    "Routing/UpdateRuleSetDraft", "Routing/PublishRuleSet", "Routing/RollBackRuleSet", "Credentials/AddCredentials",
+    "Credentials/ActivateCredentials", "Credentials/RetireCredentials", "Credentials/AcknowledgeReminder",
+    "Credentials/CreateContact", "Credentials/DeleteContact",
 }  # fmt: skip
 SANDBOX_READS = {"Simulator/ExportTruth"}
 

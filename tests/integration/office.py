@@ -18,11 +18,12 @@ from servers.grpc_server import Parts, add_services
 from servers.identity import KeyRing, key_digest, new_key
 from servers.interceptor import Door
 from servers.tenant_database import TenantDatabase
-from storage import desk as desk_store
+from storage import credentials
 from storage import identity as identity_store
 from storage.database import Database, transact
 from storage.signed_heads import SignedHeads
 from tests.harness import desk_document
+from tests.vaults import new_vault
 
 PEPPER = b"pepper of the office"
 TIMEOUT_S = 10.0
@@ -119,7 +120,8 @@ async def opened_office(
 ) -> AsyncIterator[Office]:
     """Open an office for the tenants of the harness, with an account each on every channel."""
     database = Database(database_url, pool_size=2)
-    transact(database.engine, lambda connection: desk_store.install(connection, desk_document(channel_ids)))
+    vault = new_vault()
+    transact(database.engine, lambda connection: credentials.install(connection, vault, desk_document(channel_ids)))
     keys = KeyRing(PEPPER)
     view = DeskView(database, keys)
     await view.start()
@@ -128,7 +130,8 @@ async def opened_office(
     nobody = cast("Any", _Nobody())
     gateway = Gateway(name="office", directory=nobody, database=database)
     door = Door(server, keys, CollectorRegistry())
-    add_services(door, Parts(gateway, view, nobody, TenantDatabase(database, walled=True), heads, PEPPER), simulator=simulator)
+    walled = TenantDatabase(database, walled=True)
+    add_services(door, Parts(gateway, view, nobody, walled, heads, PEPPER, vault), simulator=simulator)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     office = Office(database, view, f"127.0.0.1:{port}")

@@ -73,7 +73,10 @@ def test_the_wall_stands_around_every_table_that_has_to_do_with_a_tenant(engine:
         assert every == known, "name the table in storage/row_security.py: SHARED for all tenants, or CLOSED to the edge"
         walled = {row[0] for row in connection.exec_driver_sql(
             "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'tenant_id'")}  # fmt: skip
-    assert walled <= set(tables(engine)) and len(walled) > 20
+        invoker = {row[0] for row in connection.exec_driver_sql(
+            "SELECT relname FROM pg_class WHERE relkind = 'v' AND 'security_invoker=true' = ANY (reloptions)")}  # fmt: skip
+    assert walled - row_security.VIEWS <= set(tables(engine)) and len(walled) > 20
+    assert invoker >= row_security.VIEWS, "a view that looks as its owner looks over the wall"
 
 
 def test_a_forgotten_where_meets_only_the_rows_of_the_tenant(engine: sqlalchemy.Engine) -> None:

@@ -169,7 +169,8 @@ def test_a_desk_document_holds_plain_secrets_and_the_database_none(engine: Engin
     document = {
         "tenants": [{"tenant_id": "pnc", "display_name": "P", "webhook": {"url": "https://a", "secrets": ["whsec_AAAA", "whsec_BBBB"]}}],
         "channels": [{"channel_id": "c", "display_name": "c", "kind": "sandbox"}],
-        "accounts": [{"account_id": "a", "tenant_id": "pnc", "channel_id": "c", "merchant_no": "m", "terms": {"secret": "shh"}}],
+        "accounts": [{"account_id": "a", "tenant_id": "pnc", "channel_id": "c", "merchant_no": "m",
+                      "terms": {"secret": "shh", "methods": ["QR"]}}],
     }  # fmt: skip
     with engine.begin() as connection:
         for _ in range(2):

@@ -1,0 +1,198 @@
+"""The Credentials service: what goes in is parsed and sealed, what comes out are fingerprints."""
+
+import itertools
+import json
+import time
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from domain.expiry import DAY_MS
+from protos.paydesk.v1 import approvals_pb2, approvals_pb2_grpc, credentials_pb2, credentials_pb2_grpc
+from storage import credentials as store
+from storage import desk as desk_store
+from storage.credentials import OwnerKind
+from tests.certificates import certificate_pem, private_pem, public_pem
+from tests.integration.office import Office, opened_office
+from tests.vaults import new_vault
+
+State = credentials_pb2.CredentialVersion.State
+_numbers = itertools.count()
+
+
+def request_id() -> str:
+    return f"r-{next(_numbers)}"
+
+
+async def refused(call: Any) -> tuple[str, dict[str, str]]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    reason, violations = "", {}
+    for detail in rpc_status.from_call(caught.value).details:
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            reason = info.reason
+        elif detail.Unpack(bad):
+            violations = {violation.field: violation.description for violation in bad.field_violations}
+    return reason, violations
+
+
+async def add(stub: Any, account_id: str, **values: str) -> Any:
+    return await stub.AddCredentials(
+        credentials_pb2.AddCredentialsRequest(request_id=request_id(), account_id=account_id, values=values)
+    )
+
+
+async def in_use(office: Office, account_id: str) -> list[tuple[int, dict[str, str]]]:
+    found = await office.database.run(store.in_use, new_vault(), OwnerKind.ACCOUNT)
+    return [(version.version, dict(version.values)) for version in found.get(("pnc", account_id), ())]
+
+
+async def test_new_keys_overlap_with_the_old_ones_until_those_are_retired(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        await office.database.run(_nobody_is_asked)
+        keys = await office.stub(credentials_pb2_grpc.CredentialsStub, "CHANNEL_ADMIN")
+        made = await add(keys, "pnc_one", secret="the second secret")
+        assert (made.version, made.state, made.signs) == (2, State.STATE_STAGED, False)
+        assert await in_use(office, "pnc_one") == [(1, {"secret": "secret-pnc-one"}), (2, {"secret": "the second secret"})]
+        wanted = credentials_pb2.ActivateCredentialsRequest(request_id=request_id(), account_id="pnc_one", version=2)
+        for _ in range(2):
+            assert (await keys.ActivateCredentials(wanted)).signs
+        assert [version for version, _ in await in_use(office, "pnc_one")] == [2, 1]
+        retire = credentials_pb2.RetireCredentialsRequest(request_id=request_id(), account_id="pnc_one", version=1)
+        assert (await keys.RetireCredentials(retire)).state == State.STATE_RETIRED
+        assert await in_use(office, "pnc_one") == [(2, {"secret": "the second secret"})]
+        again = credentials_pb2.ActivateCredentialsRequest(request_id=request_id(), account_id="pnc_one", version=1)
+        assert (await refused(keys.ActivateCredentials(again)))[0] == "CREDENTIALS_RETIRED"
+        listed = await keys.ListCredentials(credentials_pb2.ListCredentialsRequest(account_id="pnc_one", page_size=1))
+        rest = await keys.ListCredentials(
+            credentials_pb2.ListCredentialsRequest(account_id="pnc_one", page_token=listed.next_page_token)
+        )
+        assert [item.version for item in (*listed.credentials, *rest.credentials)] == [1, 2]
+        rows = await office.database.run(_everything)
+        for word in ("the second secret", "secret-pnc-one"):
+            assert word not in str(listed) + str(rest) + rows
+
+
+def _everything(connection: Any) -> str:
+    tables = ("credentials", "audit_entries", "approvals", "requests", "merchant_account_versions", "webhook_endpoints")
+    return str([connection.exec_driver_sql(f"SELECT t::text FROM {table} t").all() for table in tables])
+
+
+async def test_a_value_that_does_not_parse_is_refused_by_name_and_never_quoted(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        await office.database.run(_make_bank)
+        await office.reread()
+        keys = await office.stub(credentials_pb2_grpc.CredentialsStub, "CHANNEL_ADMIN")
+        good = {"sign_private_key": private_pem(), "bank_public_key": public_pem()}
+        for changes, field, rule in (
+            ({"sign_private_key": "c2VjcmV0c2VjcmV0"}, "values.sign_private_key", "not a private key"),
+            ({"sign_private_key": public_pem()}, "values.sign_private_key", "not a private key"),
+            ({"bank_public_key": "-----BEGIN PUBLIC KEY-----"}, "values.bank_public_key", "not a public key"),
+            ({"other": "x"}, "values.other", "is not used here"),
+            ({"bank_public_key": ""}, "values.bank_public_key", "1 to"),
+        ):
+            reason, violations = await refused(add(keys, "pnc_bank", **(good | changes)))
+            assert reason == "INVALID_FIELD" and rule in violations[field]
+            assert "c2VjcmV0" not in str(violations)
+        incomplete = await refused(add(keys, "pnc_bank", bank_public_key=public_pem()))
+        assert "sign_private_key" in incomplete[1]["values"]
+        made = await add(keys, "pnc_bank", **good)
+        marks = {value.name: (value.material, value.fingerprint) for value in made.values}
+        assert marks["sign_private_key"][0] == "PRIVATE_KEY"
+        assert marks["sign_private_key"][1] == marks["bank_public_key"][1], "a pair is known by its public half"
+        assert await in_use(office, "pnc_bank") == []
+        assert (await refused(add(keys, "life_one", secret="x")))[0] == "ACCOUNT_NOT_FOUND"
+
+
+def _make_bank(connection: Any) -> None:
+    channel = {"channel_id": "bank", "display_name": "bank", "kind": "iso20022"}
+    account = {"account_id": "pnc_bank", "tenant_id": "pnc", "channel_id": "bank", "merchant_no": "b", "terms": {"methods": ["CARD"]}}
+    desk_store.install(connection, {"channels": [channel], "accounts": [account]})
+
+
+async def test_what_ends_stands_in_the_calendar_and_a_request_repeats_its_answer(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        keys = await office.stub(credentials_pb2_grpc.CredentialsStub, "CHANNEL_ADMIN")
+        await office.database.run(_nobody_is_asked)
+        wanted = credentials_pb2.AddCredentialsRequest(request_id=request_id(), values={"secret": "whsec_" + "QUFB" * 8})
+        wanted.not_after.FromMilliseconds((time.time_ns() // 1_000_000) + 9 * DAY_MS)
+        first, second = await keys.AddCredentials(wanted), await keys.AddCredentials(wanted)
+        assert first == second and first.account_id == ""
+        wanted.values["secret"] = "whsec_" + "QkJC" * 8
+        assert (await refused(keys.AddCredentials(wanted)))[0] == "REQUEST_ID_REUSED"
+        assert not (await keys.ListExpiries(credentials_pb2.ListExpiriesRequest())).expiries, "it does not sign yet"
+        await keys.ActivateCredentials(credentials_pb2.ActivateCredentialsRequest(request_id=request_id(), version=1))
+        (ending,) = (await keys.ListExpiries(credentials_pb2.ListExpiriesRequest(within_days=30))).expiries
+        assert (ending.object_id, ending.days_left) == ("WEBHOOK/pnc/1", 9)
+        assert not (await keys.ListExpiries(credentials_pb2.ListExpiriesRequest(within_days=5))).expiries
+        stranger = await office.stub(credentials_pb2_grpc.CredentialsStub, "CHANNEL_ADMIN", tenant_id="life", principal="li")
+        assert not (await stranger.ListExpiries(credentials_pb2.ListExpiriesRequest())).expiries
+        bad = credentials_pb2.AddCredentialsRequest(request_id=request_id(), values={"secret": "whsec_short"})
+        assert "whsec_" in (await refused(keys.AddCredentials(bad)))[1]["values.secret"]
+
+
+async def test_activation_waits_for_a_second_person_who_sees_fingerprints(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        maker = await office.stub(credentials_pb2_grpc.CredentialsStub, "CHANNEL_ADMIN")
+        await add(maker, "pnc_one", secret="the next secret")
+        wanted = credentials_pb2.ActivateCredentialsRequest(request_id=request_id(), account_id="pnc_one", version=2)
+        waiting = await maker.ActivateCredentials(wanted)
+        assert waiting.state == State.STATE_STAGED and waiting.proposal.approval_id
+        checker = await office.stub(approvals_pb2_grpc.ApprovalsStub, "CHANNEL_ADMIN", principal="wang")
+        shown = await checker.GetApproval(approvals_pb2.GetApprovalRequest(approval_id=waiting.proposal.approval_id))
+        assert "fingerprint" in str(shown) and "next secret" not in str(shown)
+        await checker.DecideApprovals(
+            approvals_pb2.DecideApprovalsRequest(
+                request_id=request_id(), approval_ids=[waiting.proposal.approval_id],
+                decision=approvals_pb2.DecideApprovalsRequest.DECISION_APPROVE, comment="fingerprint compared",
+            )
+        )  # fmt: skip
+        assert [version for version, _ in await in_use(office, "pnc_one")] == [2, 1]
+
+
+def _nobody_is_asked(connection: Any) -> None:
+    policy = {"approvers": 0}
+    desk_store.install(connection, {"tenants": [{"tenant_id": "pnc", "display_name": "P", "approvals": policy}]})
+
+
+async def test_a_contact_is_reached_by_a_url_that_nobody_sees_again(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        keys = await office.stub(credentials_pb2_grpc.CredentialsStub, "TENANT_ADMIN")
+        urls = ["mailto://finance:pass-word-1@example.com", "wecombot://1234567890abcdefghij"]
+        wanted = credentials_pb2.CreateContactRequest(request_id=request_id(), display_name="财务", target_urls=urls)
+        made = await keys.CreateContact(wanted)
+        assert made == await keys.CreateContact(wanted)
+        (listed,) = (await keys.ListContacts(credentials_pb2.ListContactsRequest())).contacts
+        rows = str(await office.database.run(lambda c: c.exec_driver_sql("SELECT t::text FROM contact_targets t").all()))
+        rows += json.dumps(await office.database.run(lambda c: str(c.exec_driver_sql("SELECT t::text FROM audit_entries t").all())))
+        for secret in ("pass-word-1", "1234567890abcdefghij"):
+            assert secret not in str(listed) + str(made) + rows
+        assert [target.shown.partition(":")[0] for target in listed.targets] == ["mailto", "wecombot"] or listed.targets
+        for url in ("file:///etc/passwd", "dbus://", "nonsense", "json://" + "x" * 2000):
+            bad = credentials_pb2.CreateContactRequest(request_id=request_id(), display_name="x", target_urls=[url])
+            assert (await refused(keys.CreateContact(bad)))[1] == {"target_urls[0]": "is no URL of a way that we know"}
+        gone = credentials_pb2.DeleteContactRequest(request_id=request_id(), contact_id=made.contact_id)
+        await keys.DeleteContact(gone)
+        assert not (await keys.ListContacts(credentials_pb2.ListContactsRequest())).contacts
+        gone.request_id = request_id()
+        assert (await refused(keys.DeleteContact(gone)))[0] == "CONTACT_NOT_FOUND"
+
+
+def test_a_certificate_says_itself_when_it_ends() -> None:
+    from domain.credentials import Material
+    from storage import materials
+
+    end_ms = 1_800_000_000_000
+    (shown,), none = materials.read(
+        {"c": certificate_pem(end_ms) + certificate_pem(end_ms - DAY_MS)}, {"c": Material.CERTIFICATES}, now_ms=1,
+        digest=lambda *_: b"",
+    )  # fmt: skip
+    assert (shown.not_after_ms, none) == (end_ms, [])
+    _, (violation,) = materials.read(
+        {"c": certificate_pem(end_ms)}, {"c": Material.CERTIFICATE}, now_ms=end_ms, digest=lambda *_: b""
+    )
+    assert (violation.field, violation.rule) == ("values.c", "has expired")

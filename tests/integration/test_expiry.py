@@ -1,0 +1,169 @@
+"""A certificate's last month: who is told what and when, and that nobody is told twice."""
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from actors import reminder as reminders
+from actors.reminder import Reminder
+from domain.expiry import DAY_MS
+from storage import credentials, expiry
+from storage.credentials import Owner, OwnerKind
+from storage.database import Database
+from storage.materials import Shown
+from tests.harness import desk_document
+from tests.vaults import new_vault
+
+# 2017-08-02 in China, a little before noon; and 2017-07-03.
+END_MS = 1_501_645_000_000
+OWNER = Owner("pnc", OwnerKind.ACCOUNT, "pnc_one")
+
+
+class Killed(BaseException):
+    """What no handler expects."""
+
+
+class Inbox:
+    """A local endpoint that takes messages, or refuses them."""
+
+    def __init__(self) -> None:
+        self.titles: list[tuple[str, str]] = []
+        self.refuses = False
+        inbox = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                if not inbox.refuses:
+                    inbox.titles.append((self.path, body["title"]))
+                self.send_response(503 if inbox.refuses else 200)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def url(self, path: str) -> str:
+        return f"json://127.0.0.1:{self.server.server_address[1]}/{path}"
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    made = Inbox()
+    yield made
+    made.server.shutdown()
+
+
+@pytest.fixture
+def database(emptied_database_url: str) -> Iterator[Database]:
+    made = Database(emptied_database_url, pool_size=2)
+    yield made
+    made.close()
+
+
+def fill(connection: Any, inbox: Inbox) -> None:
+    vault = new_vault()
+    credentials.install(connection, vault, desk_document(["one"]))
+    shown = [Shown("sign_cert", "CERTIFICATE", "ab12", END_MS)]
+    values = {"secret": "x"}
+    credentials.add(connection, vault, OWNER, values, shown, principal="zhang", state=credentials.State.ACTIVE)
+    for number, (name, escalation, ways) in enumerate(
+        (("a", False, ("a-mail", "a-sms")), ("b", False, ("b-mail", "b-sms")), ("c", False, ("c-mail", "c-sms")),
+         ("boss", True, ("boss",)))
+    ):  # fmt: skip
+        expiry.add_contact(
+            connection, vault, tenant_id="pnc", contact_id=f"con_{number}", display_name=name, escalation=escalation,
+            targets=[(inbox.url(way), way) for way in ways],
+        )
+
+
+def reminder(database: Database, send: Any = reminders.send) -> Reminder:
+    """One that remembers nothing, as after a restart."""
+    return Reminder(database, new_vault(), send=send, registry=CollectorRegistry())
+
+
+async def test_five_reminders_in_a_month_then_daily_each_once_to_each_target(database: Database, inbox: Inbox) -> None:
+    await database.run(fill, inbox)
+    told: dict[int, list[str]] = {}
+    for day in range(31, -4, -1):
+        before = len(inbox.titles)
+        for _ in range(2):
+            await reminder(database).remind(now_ms=END_MS - day * DAY_MS)
+        told[day] = [path for path, _ in inbox.titles[before:]]
+    everyday = ["/a-mail", "/a-sms", "/b-mail", "/b-sms", "/c-mail", "/c-sms"]
+    assert [day for day, paths in told.items() if paths] == [30, 15, 7, 3, 1, 0, -1, -2, -3]
+    assert sorted(told[30]) == sorted(told[15]) == everyday, "three people by two ways"
+    assert sorted(told[7]) == ["/a-mail", "/a-sms", "/b-mail", "/b-sms", "/boss", "/c-mail", "/c-sms"]
+    assert max(Counter(inbox.titles).values()) == 1
+    assert inbox.titles[0][1] == "Paydesk: credentials of account pnc_one, version 2 on channel one ends in 30 days"
+    inside = await database.run(expiry.reminders, tenant_id="pnc", limit=100)
+    assert [r.mark for r in inside if not r.target_id] == [-3, -2, -1, 0, 1, 3, 7, 15, 30]
+    assert {r.state for r in inside} == {"SHOWN", "SENT"}
+    assert not await database.run(expiry.reminders, tenant_id="life", limit=100)
+
+
+async def test_who_acknowledges_keeps_others_out_of_it(database: Database, inbox: Inbox) -> None:
+    await database.run(fill, inbox)
+    await reminder(database).remind(now_ms=END_MS - 30 * DAY_MS)
+    (inside,) = [r for r in await database.run(expiry.reminders, tenant_id="pnc", limit=100) if not r.target_id]
+    await database.run(expiry.acknowledge, tenant_id="pnc", reminder=inside, principal="zhang")
+    await reminder(database).remind(now_ms=END_MS - 7 * DAY_MS)
+    assert "/boss" not in [path for path, _ in inbox.titles]
+    open_ones = await database.run(expiry.reminders, tenant_id="pnc", unacknowledged=True, limit=100)
+    assert {r.mark for r in open_ones} == {7}
+
+
+async def test_what_a_dying_sender_had_taken_is_never_sent_again(database: Database, inbox: Inbox) -> None:
+    await database.run(fill, inbox)
+    now_ms = END_MS - 30 * DAY_MS
+
+    def dies(url: str, title: str, body: str) -> bool:
+        reminders.send(url, title, body)
+        raise Killed  # after sending, before anything is recorded
+
+    with pytest.raises(Killed):
+        await reminder(database, dies).remind(now_ms=now_ms)
+    async with asyncio.timeout(10):
+        while len(inbox.titles) < 6:  # what it had begun
+            await asyncio.sleep(0.01)
+    await reminder(database).remind(now_ms=now_ms)
+    await reminder(database).remind(now_ms=now_ms + 2 * expiry.LEASE_S * 1000)
+    assert len(inbox.titles) == len(set(inbox.titles)) == 6
+    states = Counter(r.state for r in await database.run(expiry.reminders, tenant_id="pnc", limit=100))
+    assert states == {"UNSURE": 6, "SHOWN": 1}
+
+
+async def test_a_target_that_refuses_is_tried_again_and_given_up(database: Database, inbox: Inbox) -> None:
+    await database.run(fill, inbox)
+    now_ms = END_MS - 30 * DAY_MS
+    inbox.refuses = True
+    await reminder(database).remind(now_ms=now_ms)
+    inbox.refuses = False
+    await reminder(database).remind(now_ms=now_ms + 1000)
+    assert not inbox.titles, "not before its time"
+    await reminder(database).remind(now_ms=now_ms + expiry.RETRY_S * 1000)
+    assert len(inbox.titles) == 6
+    await reminder(database, lambda *_: False).remind(now_ms=END_MS - 15 * DAY_MS)
+    for tries in range(expiry.TRIES_MAX):
+        await reminder(database, lambda *_: False).remind(now_ms=END_MS - 15 * DAY_MS + (2**tries) * 1_000_000)
+    states = Counter(r.state for r in await database.run(expiry.reminders, tenant_id="pnc", limit=100) if r.mark == 15)
+    assert states == {"FAILED": 6, "SHOWN": 1}
+
+
+async def test_another_certificate_of_a_channel_is_told_to_its_tenants_once(database: Database, inbox: Inbox) -> None:
+    await database.run(fill, inbox)
+    seen = {"channel_id": "one", "not_after_ms": END_MS, "now_ms": END_MS - 90 * DAY_MS}
+    for fingerprint, changed in (("aa", False), ("aa", False), ("bb", True), ("bb", False), ("aa", False)):
+        assert await database.run(expiry.note_peer, fingerprint=fingerprint, **seen) is changed
+    await reminder(database).remind(now_ms=END_MS - 90 * DAY_MS)
+    assert len(inbox.titles) == 6 and "another TLS certificate" in inbox.titles[0][1]
+    assert [r.object_id for r in await database.run(expiry.reminders, tenant_id="life", limit=9)] == ["one/bb"]
