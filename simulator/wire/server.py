@@ -15,6 +15,8 @@ from simulator.wire.accounts import Account, MakeKeys
 from simulator.wire.alipay import credentials as alipay_credentials
 from simulator.wire.alipay.app import AlipayWire
 from simulator.wire.front import Front, WireProtocol
+from simulator.wire.iso20022 import credentials as iso20022_credentials
+from simulator.wire.iso20022.app import Iso20022Wire
 from simulator.wire.unionpay import credentials as unionpay_credentials
 from simulator.wire.unionpay.app import UnionPayWire
 from simulator.wire.wechatpay import credentials as wechatpay_credentials
@@ -47,6 +49,7 @@ KINDS: Mapping[str, WireKind] = {
     "alipay": WireKind(alipay_credentials.make_keys, AlipayWire, alipay_credentials.MERCHANTS),
     "unionpay": WireKind(unionpay_credentials.make_keys, UnionPayWire, unionpay_credentials.MERCHANTS),
     "wechatpay": WireKind(wechatpay_credentials.make_keys, WechatpayWire, wechatpay_credentials.MERCHANTS),
+    "iso20022": WireKind(iso20022_credentials.make_keys, Iso20022Wire, iso20022_credentials.MERCHANTS),
 }
 
 

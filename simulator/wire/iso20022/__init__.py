@@ -1,0 +1,1 @@
+"""A bank on the wire: ISO 20022 files over HTTP, each with a detached signature."""
