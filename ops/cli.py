@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops import approvals_commands, audit_commands, channel_commands, secret_commands, simulator_commands
+from ops import (
+    approvals_commands,
+    audit_commands,
+    channel_commands,
+    rules_commands,
+    secret_commands,
+    simulator_commands,
+    windows_commands,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +43,10 @@ app.add_typer(db_app, name="db")
 app.add_typer(approvals_commands.app, name="approvals")
 app.add_typer(audit_commands.app, name="audit")
 app.add_typer(channel_commands.app, name="channel")
+app.add_typer(rules_commands.app, name="rules")
 app.add_typer(secret_commands.app, name="secrets")
 app.add_typer(simulator_commands.app, name="simulator")
+app.add_typer(windows_commands.app, name="windows")
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

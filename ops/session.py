@@ -40,13 +40,13 @@ class Session:
         send = self._channel.unary_unary(method.path, method.request.SerializeToString, method.response.FromString)
         return send(request, metadata=self._metadata, timeout=timeout_s)
 
-    def stream(self, name: str, /, **fields: Any) -> Iterator[Any]:
-        """Call a method that answers many times."""
+    def stream(self, name: str, timeout_s: float | None = None, /, **fields: Any) -> Iterator[Any]:
+        """Call a method that answers many times; some need a deadline."""
         from ops import call
 
         method = call.find(name)
         send = self._channel.unary_stream(method.path, method.request.SerializeToString, method.response.FromString)
-        yield from send(method.request(**fields), metadata=self._metadata)
+        yield from send(method.request(**fields), metadata=self._metadata, timeout=timeout_s)
 
     def pages(self, name: str, field: str, /, limit: int, **fields: Any) -> Iterator[Any]:
         """Read up to `limit` rows of a list, page by page."""
