@@ -90,6 +90,24 @@ def serve() -> None:
     run(_settings())
 
 
+@app.command("init")
+def set_up(
+    file: Annotated[Path | None, typer.Option(help="A desk document (TOML); without one, questions are asked.")] = None,
+    principal: Annotated[str, typer.Option(help="Whom the first key belongs to.")] = "first-admin",
+) -> None:
+    """Set up a first tenant, a channel with a merchant account, and a key; say how to call."""
+    from ops import database, init, running
+    from ops.deployment import read_desk
+    from ops.serve import command_name
+
+    settings = _settings()
+    document = read_desk(file) if file else init.ask()
+    with running.database_url(settings, make=True) as url:
+        database.upgrade(url)
+        outcome = init.set_up(url, settings, document, principal=principal)
+    print(init.next_steps(document, outcome, command=command_name()))
+
+
 @app.command()
 def demo(
     orders: Annotated[Path | None, typer.Option(help="CSV file of orders; default: a day of 3,300.")] = None,
@@ -355,6 +373,7 @@ def _explain(error: Exception) -> tuple[str, int] | None:
     from ops.call import BadCall
     from ops.demo.scene import BadOrders
     from ops.deployment import CannotStart
+    from ops.init import BadDesk
     from simulator.errors import LedgerDamaged
 
     match error:
@@ -362,6 +381,9 @@ def _explain(error: Exception) -> tuple[str, int] | None:
             return str(error), EXIT_FAILED
         case BadCall():
             return str(error), EXIT_USAGE
+        case BadDesk():
+            lines = [f"  {wrong.field}: {wrong.rule}" for wrong in error.violations]
+            return "\n".join(["nothing was set up; the desk has mistakes:", *lines]), EXIT_USAGE
         case BadOrders():
             return _orders_text(error.report), EXIT_USAGE
         case OSError() if error.filename:

@@ -205,7 +205,7 @@ class Deployment:
         settings = self.settings
         beyond = settings.host not in LOOPBACK
         if settings.desk_file is not None:
-            _read_desk(settings.desk_file)
+            read_desk(settings.desk_file)
         if beyond and not settings.database_url and not settings.allow_embedded_beyond_loopback:
             raise CannotStart(
                 f"refusing to listen on {settings.host} with the embedded database, which is meant for one machine: set "
@@ -280,7 +280,7 @@ class Deployment:
         credentials.adopt(connection, vault)
         if file is None and desk_store.load(connection).tenants:
             return
-        credentials.install(connection, vault, _read_desk(file or SANDBOX_DESK))
+        credentials.install(connection, vault, read_desk(file or SANDBOX_DESK))
 
     def _watch_database(self) -> None:
         if self._postgres is None or self._postgres.process_id() is not None:
@@ -333,7 +333,8 @@ class Deployment:
                 process.wait()
 
 
-def _read_desk(file: Path) -> dict[str, Any]:
+def read_desk(file: Path) -> dict[str, Any]:
+    """Read a desk document. Raise CannotStart when it is no TOML."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -52,13 +52,16 @@ def interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def database_url(settings: Settings) -> Iterator[str]:
-    """Give the URL of these settings' database; the embedded one is started for the block if nobody runs it."""
+def database_url(settings: Settings, *, make: bool = False) -> Iterator[str]:
+    """Give the URL of these settings' database; the embedded one is started for the block if nobody runs it.
+
+    Where there is none yet, `make` makes one.
+    """
     if settings.database_url:
         yield settings.database_url
         return
-    directory = settings.data_dir.expanduser().resolve()
-    if not (directory / "postgres").is_dir():
+    directory = settings.directory() if make else settings.data_dir.expanduser().resolve()
+    if not make and not (directory / "postgres").is_dir():
         raise CannotStart(
             f"there is no database in {directory} yet: `paydesk serve` makes one; PAYDESK_DATA_DIR and "
             "PAYDESK_DATABASE_URL name another place"

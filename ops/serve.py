@@ -77,7 +77,7 @@ def banner(deployment: Deployment, *, embedded: bool) -> str:
     for key in list(keys.values())[:1]:
         address.wait_for_key(deployment.target, key)
     tenant = _TENANT if _TENANT in keys else min(keys, default="")
-    command = _command()
+    command = command_name()
     prefix = (
         ""
         if settings.directory() == DEFAULT_DATA_DIR.resolve()
@@ -98,7 +98,7 @@ def banner(deployment: Deployment, *, embedded: bool) -> str:
     return "\n".join(lines)
 
 
-def _command() -> str:
+def command_name() -> str:
     """Return how this command is called: by its name where the shell finds it, else by its path."""
     here = Path(sys.argv[0]).resolve()
     found = shutil.which("paydesk")

@@ -258,7 +258,7 @@ def _install_tenant(connection: Connection, tenant: Mapping[str, Any]) -> None:
 
 def _install_account(connection: Connection, account: Mapping[str, Any]) -> None:
     """Make or change an account; other terms than those made last are a version of their own, in force at once."""
-    known = _with_moments({name: term for name, term in account.get("terms", {}).items() if name != "secret"})
+    known = with_moments({name: term for name, term in account.get("terms", {}).items() if name != "secret"})
     if found := terms.violations(known):
         raise Refused(invalid(*(Violation(f"{account['account_id']}: {name}", rule) for name, rule in found)))
     _upsert(connection, "merchant_accounts", ("account_id",), {
@@ -276,14 +276,14 @@ def _install_account(connection: Connection, account: Mapping[str, Any]) -> None
     )
 
 
-def _with_moments(value: Any) -> Any:
+def with_moments(value: Any) -> Any:
     """Return a value of a document with its times as milliseconds: `valid_from` becomes `valid_from_ms`."""
     if isinstance(value, Mapping):
         return {
-            f"{name}_ms" if isinstance(item, datetime) else name: _with_moments(item) for name, item in value.items()
+            f"{name}_ms" if isinstance(item, datetime) else name: with_moments(item) for name, item in value.items()
         }
     if isinstance(value, list):
-        return [_with_moments(item) for item in value]
+        return [with_moments(item) for item in value]
     return int(value.timestamp() * 1_000) if isinstance(value, datetime) else value
 
 
