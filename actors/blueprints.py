@@ -66,7 +66,7 @@ async def router(*, shard: int, database_url: str, notify_url: str, directory: D
     made = Router(
         shard=shard,
         database=database,
-        connector=lambda channel_id: directory.charge_mailbox(channel_id, made.evidence),
+        connector=lambda channel_id, bulk: directory.charge_mailbox(channel_id, made.evidence, bulk=bulk),
         notify_url=notify_url,
         registry=registry,
     )
@@ -105,7 +105,7 @@ async def connector(*, channel_id: str, database_url: str, directory: Directory,
         channel=make_channel(row.kind, channel_id, settings, accounts, transport),
         health=health,
         limits=Limits(**settings.get("limits", {})),
-        report=directory.evidence_mailbox,
+        report=lambda tenant_id, bulk: directory.evidence_mailbox(tenant_id, bulk=bulk),
         publish=publish,
         note_change=note_change,
         probe_merchant_no=accounts[0].merchant_no if accounts else "",

@@ -78,7 +78,7 @@ class Connector:
         channel: Channel,
         health: ChannelHealth,
         limits: Limits,
-        report: Callable[[str], Mailbox[TenantEvidence, str]],
+        report: Callable[[str, bool], Mailbox[TenantEvidence, str]],
         publish: Callable[[HealthSnapshot], Awaitable[None]],
         note_change: Callable[[HealthSnapshot], Awaitable[None]],
         probe_merchant_no: str,
@@ -95,6 +95,7 @@ class Connector:
         self._probe_merchant_no = probe_merchant_no
         self._clock_ms = clock_ms
         self._queue: deque[Task] = deque()
+        self._bulk: deque[Task] = deque()  # of batches: waits until no online payment does
         self._in_flight = 0
         self._pump_timer: asyncio.TimerHandle | None = None
         self._tokens = limits.rate_per_s
@@ -124,7 +125,7 @@ class Connector:
 
     async def ping(self) -> dict[str, Any]:
         """Tell that the event loop turns."""
-        return {"in_flight": self._in_flight, "queued": len(self._queue), "state": self._snapshot.state}
+        return {"in_flight": self._in_flight, "queued": len(self._queue) + len(self._bulk), "state": self._snapshot.state}
 
     async def snapshot(self) -> HealthSnapshot:
         """Return the newest health."""
@@ -211,17 +212,18 @@ class Connector:
         now_ms = self._clock_ms()
         refused: list[Task] = []
         for task in charges:
-            if len(self._queue) >= self._limits.queue_max or not self._health.admit(now_ms):
+            queue = self._bulk if task.bulk else self._queue
+            if len(queue) >= self._limits.queue_max or not self._health.admit(now_ms):
                 refused.append(task)
             else:
-                self._queue.append(task)
+                queue.append(task)
         if refused:
             self._answer(Operation.CHARGE, refused, Outcome.NOT_SENT, "HELD_BACK", Fault.LOCAL)
         self._pump()
 
     def _pump(self) -> None:
         """Send what concurrency and rate allow; come back when there is room."""
-        room = min(len(self._queue), self._limits.concurrency - self._in_flight)
+        room = min(len(self._queue) + len(self._bulk), self._limits.concurrency - self._in_flight)
         if self._limits.rate_per_s:
             now_s = time.monotonic()
             earned = (now_s - self._tokens_s) * self._limits.rate_per_s
@@ -232,7 +234,7 @@ class Connector:
                 self._pump_later()
             self._tokens -= max(room, 0)
         if room > 0:
-            self._spawn(self._ask(Operation.CHARGE, [self._queue.popleft() for _ in range(room)]))
+            self._spawn(self._ask(Operation.CHARGE, [(self._queue or self._bulk).popleft() for _ in range(room)]))
 
     def _pump_later(self) -> None:
         """Come back when there are new tokens: one timer, however many tasks arrive meanwhile."""
@@ -291,7 +293,7 @@ class Connector:
     def _settle_in_flight(self, operation: Operation, count: int) -> None:
         if operation is Operation.CHARGE and count:
             self._in_flight -= count
-            if self._queue:
+            if self._queue or self._bulk:
                 self._pump()
 
     def _answer(
@@ -312,7 +314,7 @@ class Connector:
             early.ready.append(told)
             early.event.set()
             return
-        if not self._report(task.tenant_id).tell(told):
+        if not self._report(task.tenant_id, task.bulk).tell(told):
             log.warning("router_mailbox_full", channel_id=self._channel_id)  # the row is due again by itself
 
     def _observe_silence(self, count: int, waited_ms: int) -> None:

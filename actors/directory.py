@@ -54,9 +54,9 @@ class Directory:
         self.placement = placement
         self._peers: dict[str, Peer] = {}
         self._tasks: dict[str, Mailbox[Task, None]] = {}
-        self._charges: dict[str, Mailbox[Task, None]] = {}
+        self._charges: dict[tuple[str, bool], Mailbox[Task, None]] = {}
         self._takings: set[asyncio.Future[object]] = set()
-        self._evidence: dict[int, Mailbox[TenantEvidence, str]] = {}
+        self._evidence: dict[tuple[int, bool], Mailbox[TenantEvidence, str]] = {}
         self._delays: dict[str, Mailbox[int, None]] = {}
         self._health: Mailbox[HealthSnapshot, None] | None = None
 
@@ -88,10 +88,13 @@ class Directory:
         return box
 
     def charge_mailbox(
-        self, channel_id: str, take: Callable[[list[TenantEvidence]], Awaitable[object]]
+        self, channel_id: str, take: Callable[[list[TenantEvidence]], Awaitable[object]], *, bulk: bool = False
     ) -> Mailbox[Task, None]:
-        """Return a router's mailbox in front of a connector; what the channel answers at once is given to `take`."""
-        box = self._charges.get(channel_id)
+        """Return a router's mailbox in front of a connector; what the channel answers at once is given to `take`.
+
+        Batches have one of their own: a mailbox paces itself by all that goes through it.
+        """
+        box = self._charges.get((channel_id, bulk))
         if box is None:
             peer = self.peer(f"channel/{channel_id}")
 
@@ -103,7 +106,7 @@ class Directory:
                     taking.add_done_callback(self._taken)
                 return [None] * len(tasks)
 
-            box = self._charges[channel_id] = Mailbox(send, depth_max=DEPTH_MAX)
+            box = self._charges[channel_id, bulk] = Mailbox(send, depth_max=DEPTH_MAX)
         return box
 
     def _taken(self, taking: "asyncio.Future[object]") -> None:
@@ -112,17 +115,17 @@ class Directory:
         if not taking.cancelled() and taking.exception() is not None:
             log.warning("evidence_lost", error=repr(taking.exception())[:200])
 
-    def evidence_mailbox(self, tenant_id: str) -> Mailbox[TenantEvidence, str]:
-        """Return the mailbox in which evidence for a tenant's payments is put."""
+    def evidence_mailbox(self, tenant_id: str, *, bulk: bool = False) -> Mailbox[TenantEvidence, str]:
+        """Return the mailbox in which evidence for a tenant's payments is put; that of batches is apart."""
         shard = self.shard_of(tenant_id)
-        box = self._evidence.get(shard)
+        box = self._evidence.get((shard, bulk))
         if box is None:
             peer = self.peer(f"router/{shard}")
 
             async def send(batch: list[TenantEvidence]) -> list[str]:
                 return await peer.call("evidence", batch, timeout_s=CALL_TIMEOUT_S)  # type: ignore[no-any-return]
 
-            box = self._evidence[shard] = Mailbox(send, depth_max=DEPTH_MAX)
+            box = self._evidence[shard, bulk] = Mailbox(send, depth_max=DEPTH_MAX)
         return box
 
     def delay_mailbox(self, channel_id: str) -> Mailbox[int, None]:
@@ -141,10 +144,10 @@ class Directory:
     def depths(self) -> dict[str, int]:
         """Return how many messages wait in each mailbox of this process, by where they go."""
         boxes: dict[str, Mailbox[Any, Any]] = {
-            **{f"channel/{name} charges": box for name, box in self._charges.items()},
+            **{f"channel/{name} {_kind('charges', bulk)}": box for (name, bulk), box in self._charges.items()},
             **{f"channel/{name} tasks": box for name, box in self._tasks.items()},
             **{f"channel/{name} delays": box for name, box in self._delays.items()},
-            **{f"router/{shard} evidence": box for shard, box in self._evidence.items()},
+            **{f"router/{shard} {_kind('evidence', bulk)}": box for (shard, bulk), box in self._evidence.items()},
         }
         return {name: box.depth for name, box in boxes.items()}
 
@@ -166,6 +169,10 @@ class Directory:
     def simulator_transport(self) -> "SimulatorTransport":
         """Return what carries the sandbox channels' bytes to the simulator."""
         return SimulatorTransport(self.peer("simulator"))
+
+
+def _kind(name: str, bulk: bool) -> str:
+    return f"{name} of batches" if bulk else name
 
 
 _here: dict[tuple[int, Placement], Directory] = {}

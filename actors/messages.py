@@ -59,6 +59,7 @@ class Task(NamedTuple):
     operation: Operation
     tenant_id: str
     request: Charge | Lookup | RefundRequest | RefundLookup
+    bulk: bool = False  # of a batch: online payments go first
 
 
 class TenantEvidence(NamedTuple):

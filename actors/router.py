@@ -89,7 +89,7 @@ class Router:
         *,
         shard: int,
         database: Database,
-        connector: Callable[[str], Mailbox[Task, None]],
+        connector: Callable[[str, bool], Mailbox[Task, None]],
         notify_url: str,
         registry: CollectorRegistry,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -170,8 +170,11 @@ class Router:
 
     # --- acceptance -------------------------------------------------------------------------------------------------
 
-    async def submit(self, gateway: str, orders: Sequence[NewPayment]) -> list[Accepted]:
-        """Commit intents, one transaction for all, and hand the charges on. Answers as soon as they are committed."""
+    async def submit(self, gateway: str, orders: Sequence[NewPayment], bulk: bool = False) -> list[Accepted]:
+        """Commit intents, one transaction for all, and hand the charges on. Answers as soon as they are committed.
+
+        Nobody waits for the outcomes of a batch, and its charges travel apart from those of online payments.
+        """
         now_ms = self._clock_ms()
         self._come_into_force(now_ms)
         chances = os.urandom(RANDOM_BYTES * len(orders))
@@ -188,15 +191,7 @@ class Router:
         made, over = await self._accept(planned, now_ms)
         if over:
             made |= await self._decide_again(over, orders, planned, refusals, now_ms)
-        charges: list[Payment] = []
-        for intent, decision in planned.values():
-            if intent.payment_id in made:
-                payment = self._made(intent, made[intent.payment_id])
-                self._waiting[payment.payment_id] = gateway
-                charges.append(payment)
-                self._count(decision)
-        self._remember(charges)
-        self._charge(charges)
+        self._begin(gateway, [(plan, made[plan[0].payment_id]) for plan in planned.values() if plan[0].payment_id in made], bulk=bulk)
         left = [index for index in range(len(orders)) if index in refusals or planned[index][0].payment_id not in made]
         if left:
             for index in left:
@@ -205,6 +200,18 @@ class Router:
             for index, answer in zip(left, await self._explain(gateway, left, orders, planned, refusals), strict=True):
                 answers[index] = answer
         return answers
+
+    def _begin(self, gateway: str, written: Sequence[tuple[tuple[store.Intent, Decision], int]], *, bulk: bool) -> None:
+        """Hand on the charges of intents that are committed."""
+        charges: list[Payment] = []
+        for (intent, decision), create_ms in written:
+            payment = self._made(intent, create_ms)
+            if not bulk:
+                self._waiting[payment.payment_id] = gateway
+            charges.append(payment)
+            self._count(decision)
+        self._remember(charges)
+        self._charge(charges, bulk=bulk)
 
     async def _accept(
         self, planned: dict[int, tuple[store.Intent, Decision]], now_ms: int
@@ -307,18 +314,18 @@ class Router:
         while len(self._open) > CACHE_MAX:
             del self._open[next(iter(self._open))]
 
-    def _charge(self, payments: Iterable[Payment]) -> None:
+    def _charge(self, payments: Iterable[Payment], *, bulk: bool = False) -> None:
         for payment in payments:
             request = Charge(
                 payment.attempt_no, payment.merchant_no, payment.amount_minor, payment.currency_code, payment.order_no,
                 payment.subject, payment.payer_ref, payment.expire_ms, f"{self._notify_url}/{payment.channel_id}",
                 payment.terminal,
             )  # fmt: skip
-            self._hand_on(payment.channel_id, Task(Operation.CHARGE, payment.tenant_id, request))
+            self._hand_on(payment.channel_id, Task(Operation.CHARGE, payment.tenant_id, request, bulk))
 
     def _hand_on(self, channel_id: str, task: Task) -> None:
         """Give a task to a connector. What gets lost here is committed already, and the sweeper asks about it."""
-        if not self._connector(channel_id).tell(task):
+        if not self._connector(channel_id, task.bulk).tell(task):
             log.warning("connector_mailbox_full", channel_id=channel_id)
 
     async def _explain(

@@ -140,6 +140,7 @@ def _announce(settings: Settings, actors: list[str]) -> None:
 async def gateway(settings: Settings) -> None:
     """Serve gRPC."""
     from servers import grpc_server
+    from servers.gateway import Limits
 
     await grpc_server.serve(
         settings=grpc_server.Listening(
@@ -149,6 +150,7 @@ async def gateway(settings: Settings) -> None:
             drain_s=settings.drain_s,
             reflection=settings.reflection,
             simulator=settings.simulator,
+            limits=Limits(settings.tenant_calls_max, settings.tenant_batch_items_max, settings.bulk_share),
         ),
         database_url=settings.database_url,
         directory=settings.make_directory(),

@@ -46,6 +46,13 @@ class Settings(BaseSettings):
     )
     message_bytes_max: int = Field(1 << 20, ge=1024, description="The largest gRPC message taken")
     concurrent_calls_max: int = Field(4_000, ge=1, description="Calls that one gateway serves at once")
+    tenant_calls_max: int = Field(2_500, ge=1, description="Calls of one tenant that wait in one gateway at once")
+    tenant_batch_items_max: int = Field(
+        1_000, ge=1, description="Payments in batches of one tenant that wait in one gateway at once"
+    )
+    bulk_share: float = Field(
+        0.1, gt=0, le=1, description="Part of a router's time that batches take while online calls come"
+    )
     drain_s: float = Field(5.0, ge=0, description="How long calls under way are waited for at the end")
     reflection: bool = Field(True, description="Serve gRPC reflection")
     log_level: str = Field("info", description="debug, info, warning or error")

@@ -7,6 +7,8 @@ batch, what became of it by the router's long poll; if both are lost with a rout
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
@@ -22,6 +24,7 @@ from domain.payments import OPEN, Payment, State
 from domain.refusals import Kind, Refusal, Refused
 from domain.routing import Decision, OrderFacts
 from domain.rule_sets import RuleSet
+from servers.bulk import BulkLane, Shares
 from storage import payments as store
 from storage.database import Database, DatabaseUnavailable
 
@@ -38,7 +41,18 @@ DOUBT_S = 1.5
 SWEEP_S = 0.1
 # A lost router is back soon; its batch is repeated, which changes nothing if it had been committed.
 RETRY_S = 0.25
+# Batches yield for so long after an online call.
+ONLINE_S = 1.0
 _Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one tenant may hold of a gateway, and the part of a router's time that batches take beside online calls."""
+
+    tenant_calls_max: int = 2_500
+    tenant_batch_items_max: int = 1_000
+    bulk_share: float = 0.1
 
 
 class _Wait:
@@ -64,12 +78,22 @@ class Reader(NamedTuple):
 class Gateway:
     """Carries calls to the routers and outcomes back. Owns nothing but the calls that wait."""
 
-    def __init__(self, *, name: str, directory: Directory, database: Database) -> None:
+    def __init__(self, *, name: str, directory: Directory, database: Database, limits: Limits | None = None) -> None:
         self._name = name
         self._directory = directory
         self._database = database
         self._waits: dict[_Key, list[_Wait]] = {}
         self._waiting = 0
+        limits = limits or Limits()
+        self._calls = Shares(
+            limits.tenant_calls_max, "TENANT_CALLS_FULL", "too many calls of this tenant are waiting; try again shortly"
+        )
+        self._batches = Shares(
+            limits.tenant_batch_items_max, "TENANT_BATCHES_FULL", "too much of this tenant's batches waits; try again shortly"
+        )
+        self._bulk_share = limits.bulk_share
+        self._online_s = 0.0
+        self._lanes = [self._bulk_lane(shard) for shard in range(directory.router_count)]
         self._orders = [self._order_mailbox(shard) for shard in range(directory.router_count)]
         self._closes = Mailbox(self._send_closes, depth_max=WAITING_MAX)
         self._dry_runs = Mailbox(self._send_dry_runs, depth_max=WAITING_MAX)
@@ -84,7 +108,8 @@ class Gateway:
     def depths(self) -> dict[str, int]:
         """Return how many messages wait in each mailbox of this gateway."""
         orders = {f"router/{shard} orders": box.depth for shard, box in enumerate(self._orders)}
-        return orders | {"reads": self._reads.depth, "dry runs": self._dry_runs.depth, "closes": self._closes.depth}
+        lanes = {f"router/{shard} batches": lane.depth for shard, lane in enumerate(self._lanes)}
+        return orders | lanes | {"reads": self._reads.depth, "dry runs": self._dry_runs.depth, "closes": self._closes.depth}
 
     def start(self) -> None:
         """Begin to listen to the routers."""
@@ -107,20 +132,25 @@ class Gateway:
         if remaining_s <= ANSWER_S:
             raise Refused(Refusal(Kind.TOO_LATE, "DEADLINE_TOO_SHORT", "the deadline leaves no time to ask a channel"))
         loop = asyncio.get_running_loop()
-        wait = _Wait(order, loop.time() + min(remaining_s - ANSWER_S, WAIT_S_MAX), loop.create_future())
+        self._online_s = loop.time()
+        wait = _Wait(order, self._online_s + min(remaining_s - ANSWER_S, WAIT_S_MAX), loop.create_future())
         key = (order.tenant_id, order.request_id)
-        self._submit(wait)
-        self._waits.setdefault(key, []).append(wait)
-        self._waiting += 1
+        self._calls.take(order.tenant_id)
         try:
-            return await wait.future
+            self._submit(wait)
+            self._waits.setdefault(key, []).append(wait)
+            self._waiting += 1
+            try:
+                return await wait.future
+            finally:
+                self._forget(key, wait)
         finally:
-            self._forget(key, wait)
+            self._calls.give_back(order.tenant_id)
 
     async def create_many(self, orders: Sequence[NewPayment]) -> list[Payment | Refusal]:
-        """Have many payments of one tenant accepted; does not wait for channels."""
-        boxes = [self._orders[self._directory.shard_of(order.tenant_id)].put(order) for order in orders]
-        answers = await asyncio.gather(*boxes, return_exceptions=True)
+        """Have many payments of one tenant accepted, slice by slice; does not wait for channels."""
+        futures = self._lanes[self._directory.shard_of(orders[0].tenant_id)].put(orders) if orders else []
+        answers = await asyncio.gather(*futures, return_exceptions=True)
         results: list[Payment | Refusal] = []
         fresh: list[int] = []
         for index, answer in enumerate(answers):
@@ -134,6 +164,21 @@ class Gateway:
         for payment in await self._database.run(store.load_by_request, keys) if keys else ():
             results[fresh[keys.index((payment.tenant_id, payment.request_id))]] = payment
         return results
+
+    def batch_share(self, tenant_id: str, count: int) -> AbstractContextManager[None]:
+        """Hold a batch's part of what may wait of a tenant's batches. Raise Refused(OVERLOADED) beyond that."""
+        return self._batches.holding(tenant_id, count)
+
+    def _bulk_lane(self, shard: int) -> BulkLane:
+        peer = self._directory.peer(f"router/{shard}")
+
+        async def send(orders: list[NewPayment]) -> list[Accepted]:
+            return await peer.call("submit", self._name, orders, True, timeout_s=WAIT_S_MAX)  # type: ignore[no-any-return]
+
+        def is_busy() -> bool:
+            return asyncio.get_running_loop().time() - self._online_s < ONLINE_S
+
+        return BulkLane(send, share=self._bulk_share, is_busy=is_busy)
 
     def _order_mailbox(self, shard: int) -> Mailbox[NewPayment, Accepted]:
         peer = self._directory.peer(f"router/{shard}")

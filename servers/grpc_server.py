@@ -38,7 +38,7 @@ from servers.channels import ChannelsService
 from servers.credentials import CredentialsService
 from servers.desk import DeskView
 from servers.events import EventsService
-from servers.gateway import Gateway
+from servers.gateway import Gateway, Limits
 from servers.identity import KeyRing
 from servers.interceptor import Door
 from servers.payments import PaymentsService
@@ -69,6 +69,7 @@ class Listening:
     drain_s: float
     reflection: bool
     simulator: bool
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ async def serve(
     keys = KeyRing(pepper)
     desk = DeskView(database, keys)
     await desk.start()
-    gateway = Gateway(name=f"gateway-{os.getpid()}-{os.urandom(3).hex()}", directory=directory, database=database)
+    gateway = Gateway(name=f"gateway-{os.getpid()}-{os.urandom(3).hex()}", directory=directory, database=database,
+                      limits=settings.limits)  # fmt: skip
     gateway.start()
     meters.Depths(registry, "gateway", gateway.depths)
     if missing := await database.run(row_security.standing):

@@ -140,7 +140,7 @@ class House:
         made = self.connectors[channel_id] = Connector(
             channel_id=channel_id, channel=WatchedChannel(config, self),
             health=ChannelHealth(HealthPolicy(), now_ms=self.now_ms(), channel_id=channel_id), limits=self.limits,
-            report=lambda tenant_id: self._evidence_box, publish=self._publish, note_change=self._publish,
+            report=lambda *_: self._evidence_box, publish=self._publish, note_change=self._publish,
             probe_merchant_no="", registry=CollectorRegistry(), clock_ms=self.now_ms,
         )  # fmt: skip
         return made
@@ -153,7 +153,7 @@ class House:
     async def make_router(self) -> Router:
         """Make one more router on the same tables."""
         made = Router(
-            shard=0, database=self.database, connector=self._box, notify_url=self.notify_url,
+            shard=0, database=self.database, connector=lambda channel_id, _: self._box(channel_id), notify_url=self.notify_url,
             registry=CollectorRegistry(), clock_ms=self.now_ms,
         )  # fmt: skip
         await made._read_desk()

@@ -1,5 +1,6 @@
 """`paydesk bench …`: every speed and memory target, measured against a reference of the same run."""
 
+import statistics
 import tempfile
 import time
 from typing import Annotated, Any
@@ -194,6 +195,36 @@ def footprint(
     )
 
 
+@app.command()
+def neighbours(
+    rate: Annotated[float, typer.Option(help="Online payments that the quiet tenant begins a second.")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, help="How often alone and beside are measured, in turn.")] = 3,
+    seconds: Seconds = 10,
+    as_json: Json = False,
+) -> None:
+    """Online latency of one tenant while another floods batches, against the same tenant alone."""
+    with stage.deployment("neighbours-desk.toml") as running:
+        quiet, loud = stage.key_of(running, "quiet"), stage.key_of(running, "loud")
+        pay = ("open_model", "--target", running.target, "--key", quiet, "--rate", rate, "--seconds", seconds)
+        flood = ("flood", "--target", running.target, "--key", loud)
+        stage.call(*pay)
+        alone, beside, floods = [], [], []
+        for _ in range(rounds):
+            alone.append(stage.call(*pay))
+            with stage.beside(*flood) as flooding:
+                beside.append(stage.call(*pay))
+            floods.append(flooding)
+            console.print(f"p99 alone {alone[-1]['total_p99_ms']} ms, beside {beside[-1]['total_p99_ms']} ms; {floods[-1]}")
+    result: dict[str, Any] = {"bench": "neighbours", "rate_per_s": rate}
+    for name, runs in (("alone", alone), ("beside", beside)):
+        result |= {f"{name}_{at}_ms": statistics.median(run[f"total_{at}_ms"] for run in runs) for at in ("p50", "p99")}
+        result[f"{name}_errors"] = sum(sum(run["errors"].values()) for run in runs)
+    result |= {name: statistics.median(flooding[name] for flooding in floods) for name in floods[0]}
+    result["ratio_p99"] = round(result["beside_p99_ms"] / result["alone_p99_ms"], 3)
+    bars = {"ratio_p99": (result["ratio_p99"], "<=", 1.2), "errors of the quiet tenant": (result["beside_errors"], "<=", 0)}
+    finish(result, as_json=as_json, bars=bars)
+
+
 @app.command("audit")
 def audit_chain(
     entries: Annotated[int, typer.Option(min=1, help="Entries to verify.")] = 100_000,
@@ -217,5 +248,6 @@ def everything(as_json: Json = False) -> None:
     slow_channel(400, 20, as_json)
     routing(8, as_json)
     footprint(30, as_json)
+    neighbours(50, 3, 10, as_json)
     audit_chain(100_000, 100, as_json)
     growth(5_000_000, 15, as_json)

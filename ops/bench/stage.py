@@ -56,9 +56,9 @@ def database() -> Iterator[str]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def key_of(running: Deployment) -> str:
+def key_of(running: Deployment, tenant_id: str = "bench") -> str:
     """Return an API key of the benchmark's tenant, once the gateways know it."""
-    key = development_keys(running)["bench"]
+    key = development_keys(running)[tenant_id]
     time.sleep(2)
     return key
 
@@ -70,6 +70,22 @@ def call(module: str, *arguments: object, timeout_s: float = 600) -> dict[str, A
     if done.returncode != 0:
         sys.exit(f"the load generator failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def beside(module: str, *arguments: object) -> Iterator[dict[str, Any]]:
+    """Run a load generator beside something else, from its first line on; what is yielded holds its result at the end."""
+    command = [sys.executable, "-m", f"ops.bench.{module}", *map(str, arguments)]
+    result: dict[str, Any] = {}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, env=environment())
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        yield result
+        result.update(json.loads(process.communicate("", timeout=60)[0].splitlines()[-1]))
+    finally:
+        process.kill()
+        process.wait()
 
 
 def environment() -> dict[str, str]:

@@ -379,7 +379,7 @@ class Machine(RuleBasedStateMachine):
 
     def make_router(self) -> Router:
         return Router(
-            shard=0, database=self.database, connector=lambda channel_id: _Inbox(self, channel_id),  # type: ignore[arg-type, return-value]
+            shard=0, database=self.database, connector=lambda channel_id, _: _Inbox(self, channel_id),  # type: ignore[arg-type, return-value]
             notify_url="", registry=CollectorRegistry(), clock_ms=self.now_ms,
         )  # fmt: skip
 

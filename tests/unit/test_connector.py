@@ -83,7 +83,7 @@ class Scene:
         box: Mailbox[TenantEvidence, str] = Mailbox(self._report, depth_max=10_000)
         self.connector = Connector(
             channel_id="c1", channel=self.channel, health=self.health, limits=limits or Limits(timeout_s=0.1),
-            report=lambda tenant_id: box, publish=self._keep(self.published), note_change=self._keep(self.noted),
+            report=lambda *_: box, publish=self._keep(self.published), note_change=self._keep(self.noted),
             probe_merchant_no="m1", registry=self.registry,
         )  # fmt: skip
 
