@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test check protos bench clean
+.PHONY: help setup run serve test check protos clients bench clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ protos: setup ## generate the wire code, and check the .proto files
 	$(BIN)/python -m protos.generate --image build/protos.binpb
 	$(BIN)/buf lint build/protos.binpb --config protos/buf.yaml
 	$(BIN)/buf breaking build/protos.binpb --against protos/released.binpb --config protos/buf.yaml
+
+clients: setup ## clients that others published, against the sandbox's wires (needs node for some)
+	$(BIN)/python -m tests.clients.run $(ARGS)
 
 bench: setup ## all benchmarks, one after the other
 	$(BIN)/paydesk bench all

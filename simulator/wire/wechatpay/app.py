@@ -78,11 +78,12 @@ class WechatpayWire:
 
     def __init__(self, accounts: Sequence[Account]) -> None:
         self._accounts = {account.merchant_no: account for account in accounts}
-        self.voice: Voice = WechatpayVoice(accounts)
+        self._wanted: dict[str, str] = {}
+        self.voice: Voice = WechatpayVoice(accounts, self._wanted)
 
     def routes(self, front: Front) -> Sequence[BaseRoute]:
         """Return the methods and the payer's pages."""
-        gate = _Gate(front, self._accounts)
+        gate = _Gate(front, self._accounts, self._wanted)
         served = [
             Route(path, Endpoint(partial(gate.serve, handler)), methods=[verb])
             for verb, path, handler in (*_ROUTES, *_kept())
@@ -95,9 +96,10 @@ class WechatpayWire:
 class _Gate:
     """Lets in who has signed, and signs what goes out."""
 
-    def __init__(self, front: Front, accounts: Mapping[str, Account]) -> None:
+    def __init__(self, front: Front, accounts: Mapping[str, Account], wanted: dict[str, str]) -> None:
         self._front = front
         self._accounts = accounts
+        self._wanted = wanted
 
     async def serve(self, handler: Handler, request: Request) -> Response:
         """Answer one request; refusals are signed like everything else."""
@@ -114,7 +116,7 @@ class _Gate:
         return await self._sealed(request, account, content, reply.status, reply.told)
 
     def _authorize(self, request: Request, body: bytes) -> Account:
-        target = target_of(request, self._front.base_url)
+        target = target_of(request)
         claimed = read_authorization(request.headers.get("authorization", ""))
         if claimed is None:
             raise _unsigned(
@@ -128,11 +130,11 @@ class _Gate:
         stamp, now_s = claimed.timestamp, self._front.world.real_ms() // 1_000
         if not (stamp.isascii() and stamp.isdecimal() and len(stamp) <= 12) or abs(now_s - int(stamp)) > SKEW_S:
             raise _unsigned("Http头Authorization中的timestamp与发起请求的时间不得超过5分钟", "timestamp expired")
-        message = message_of(request.method, target, claimed, body)
-        if not is_signed(account.own["mch_public_key"], message, claimed.signature):
-            raise _unsigned(
-                "签名错误，请检查后再试", "sign not match", method=request.method, target=target, message=message
-            )
+        # Some clients know that the platform has a place below a host, as here, and some know its own paths only.
+        messages = [message_of(request.method, f"{begin}{target}", claimed, body) for begin in ("", _place(request))]
+        if not any(is_signed(account.own["mch_public_key"], message, claimed.signature) for message in messages):
+            raise _unsigned("签名错误，请检查后再试", "sign not match", request.method, target, messages[0])
+        self._wanted[account.merchant_no] = request.headers.get("wechatpay-serial", "")
         return account
 
     def _call(self, request: Request, account: Account, body: bytes) -> Call:
@@ -161,16 +163,19 @@ class _Gate:
         return told.response(body, media_type="application/json; charset=utf-8", status=status, headers=headers)
 
 
-def target_of(request: Request, base_url: str) -> str:
+def target_of(request: Request) -> str:
     """Return path and query as they were sent, from where the platform begins on this host."""
     raw = bytes(request.scope["raw_path"]).partition(b"?")[0].decode("latin-1")
-    begin = request.scope.get("root_path", "")
     query = request.scope["query_string"].decode("latin-1")
-    path = raw.removeprefix(begin)
+    path = raw.removeprefix(_place(request))
     return f"{path}?{query}" if query else path
 
 
-def _unsigned(text: str, issue: str, *, method: str = "", target: str = "", message: bytes = b"") -> Refusal:
+def _place(request: Request) -> str:
+    return str(request.scope.get("root_path", ""))
+
+
+def _unsigned(text: str, issue: str, method: str = "", target: str = "", message: bytes = b"") -> Refusal:
     detail: dict[str, object] = {"field": "signature", "issue": issue, "location": "authorization"}
     if message:
         shown = message.decode("utf-8", "replace")
@@ -181,6 +186,11 @@ def _unsigned(text: str, issue: str, *, method: str = "", target: str = "", mess
             "sign_message_length": len(message),
         }
     return Refusal(401, "SIGN_ERROR", text, detail)
+
+
+async def _chosen(request: Request) -> str:
+    """Return which button a person pressed."""
+    return dict(parse_qsl((await read_body(request)).decode("latin-1"))).get("act", "")
 
 
 class _Page:
@@ -199,7 +209,7 @@ class _Page:
             yuan = f"{attempt.amount_minor // 100}.{attempt.amount_minor % 100:02d}"
             rows = [("金额", yuan), ("商品", attempt.memo.get("subject", "")), ("订单", attempt.number)]
             return HTMLResponse(payer_page("微信支付 WeChat Pay", rows, action=f"{request.url.path}"))
-        chosen = dict(await request.form()).get("act")
+        chosen = await _chosen(request)
         self._front.world.payer_acts(channel_id, attempt, pays=chosen == "pay")
         return HTMLResponse(f"<p>{attempt.word}</p>")
 
@@ -219,6 +229,6 @@ class _SignPage:
             return HTMLResponse("no such contract", status_code=404)
         if request.method == "GET":
             return HTMLResponse(payer_page("微信支付 签约", [("协议", mandate.number)], action=request.url.path))
-        chosen = dict(await request.form()).get("act")
+        chosen = await _chosen(request)
         self._front.world.person_acts(channel_id, mandate, agrees=chosen == "pay")
         return HTMLResponse(f"<p>{mandate.word}</p>")

@@ -52,8 +52,10 @@ class WechatpayVoice:
         21_600,
     )
 
-    def __init__(self, accounts: Sequence[Account]) -> None:
+    def __init__(self, accounts: Sequence[Account], wanted: Mapping[str, str]) -> None:
+        """`wanted` has, for each merchant, the key by which he verified answers last: he gets callbacks by it too."""
         self._accounts = {account.merchant_no: account for account in accounts}
+        self._wanted = wanted
 
     def tells(self, word: AnyWord, *, asked: bool) -> bool:
         """Tell what is final, whatever the profile wants."""
@@ -79,7 +81,8 @@ class WechatpayVoice:
             },
             ensure_ascii=False,
         ).encode()
-        headers = await sealed_headers(account, body, real_ms=real_ms, nonce=nonce, flaw=flaw)
+        wanted = self._wanted.get(account.merchant_no, account.hub["platform_public_key_id"])
+        headers = await sealed_headers(account, body, real_ms=real_ms, nonce=nonce, flaw=flaw, wanted=wanted)
         return headers | {"content-type": "application/json", "Request-ID": nonce}, body
 
     def hears(self, status: int, reply: bytes) -> bool:

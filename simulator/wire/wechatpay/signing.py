@@ -67,17 +67,18 @@ def is_signed(public_key_pem: str, message: bytes, signature: str) -> bool:
 
 
 async def sealed_headers(
-    account: Account, body: bytes, *, real_ms: int, nonce: str, flaw: Flaw, wanted: str = ""
+    account: Account, body: bytes, *, real_ms: int, nonce: str, flaw: Flaw, wanted: str
 ) -> dict[str, str]:
     """Return the platform's headers around an answer or a callback.
 
-    A merchant says by `Wechatpay-Serial` which of the platform's keys he wants to verify with (`wanted`).
+    A merchant says by `Wechatpay-Serial` which of the platform's keys he wants to verify with (`wanted`). Who says
+    nothing is from the time when there were only certificates.
     """
-    serial, key = account.hub["platform_public_key_id"], account.own["public_key"]
+    serial, key = account.own["cert_serial"], account.own["cert_key"]
     if flaw is Flaw.OTHER_CERTIFICATE:
         serial, key = account.own["next_serial"], account.own["next_key"]
-    elif wanted == account.own["cert_serial"]:
-        serial, key = account.own["cert_serial"], account.own["cert_key"]
+    elif wanted == account.hub["platform_public_key_id"]:
+        serial, key = wanted, account.own["public_key"]
     time_s = real_ms // 1_000
     raw = await asyncio.to_thread(_sign, key, f"{time_s}\n{nonce}\n".encode() + body + b"\n")
     signature = base64.b64encode(raw[::-1] if flaw is Flaw.BAD_SIGNATURE else raw).decode()
