@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ops.deployment import HEALTH_SERVICE, CannotStart, Deployment
+from ops.dialing import dial
 from ops.settings import Settings
 from protos.paydesk.v1 import payments_pb2, payments_pb2_grpc
 
@@ -31,8 +32,8 @@ def note(deployment: Deployment) -> None:
     """Write down where a deployment listens."""
     settings = deployment.settings
     document = {
-        "target": deployment.target,
-        "http_url": f"http://{settings.host}:{settings.http_port}",
+        "target": deployment.local_target,
+        "http_url": f"{settings.http_scheme()}://{settings.host}:{settings.http_port}",
         "pid": os.getpid(),
     }
     (settings.directory() / _FILE).write_text(json.dumps(document))
@@ -86,7 +87,7 @@ def key_for(address: Address, *, tenant: str, key: str = "") -> str:
 def wait_for_key(target: str, key: str) -> None:
     """Wait until the gateways know a key that has just been made. Raise CannotStart if they never do."""
     give_up_s = time.monotonic() + KEY_WAIT_S
-    with grpc.insecure_channel(target) as channel:
+    with dial(target) as channel:
         stub = payments_pb2_grpc.PaymentsStub(channel)
         while time.monotonic() < give_up_s:
             try:
@@ -109,7 +110,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_serving(target: str) -> bool:
-    with grpc.insecure_channel(target) as channel:
+    with dial(target) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(service=HEALTH_SERVICE), timeout=_HEALTH_TIMEOUT_S)

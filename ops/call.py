@@ -14,6 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from ops.dialing import dial
 from protos.paydesk.v1 import (
     approvals_pb2,
     audit_pb2,
@@ -115,7 +116,7 @@ def read_request(method: Method, text: str) -> Any:
 def call(method: Method, request: Any, *, target: str, key: str, timeout_s: float, limit: int) -> Iterator[str]:
     """Call, and yield every answer as JSON; of a stream at most `limit`, 0 for all. Raise grpc.RpcError."""
     metadata = (("authorization", f"Bearer {key}"),)
-    with grpc.insecure_channel(target) as channel:
+    with dial(target) as channel:
         write, read = method.request.SerializeToString, method.response.FromString
         if method.streams:
             stream = channel.unary_stream(method.path, write, read)(request, metadata=metadata)

@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import grpc
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import Connection
 
 from domain.payments import EDGES, START, Event
+from ops.dialing import dial
 from ops.figures import yuan
 from protos.paydesk.v1 import simulator_pb2, simulator_pb2_grpc
 from simulator.world import World
@@ -366,7 +366,7 @@ def _notice_findings(notices: Mapping[str, Any], *, delivered: int) -> list[Find
 def truth_of_service(target: str, key: str) -> Iterator[TruthEntry]:
     """Stream the truth of a running sandbox at `target` (HOST:PORT). Raise grpc.RpcError."""
     metadata = (("authorization", f"Bearer {key}"),)
-    with grpc.insecure_channel(target) as channel:
+    with dial(target) as channel:
         stub = simulator_pb2_grpc.SimulatorStub(channel)
         for entry in stub.ExportTruth(simulator_pb2.ExportTruthRequest(), metadata=metadata):
             kind = simulator_pb2.TruthEntry.Kind.Name(entry.kind).removeprefix("KIND_")

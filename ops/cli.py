@@ -79,6 +79,21 @@ def main() -> None:
         sys.exit(code)
 
 
+@app.callback()
+def connection(
+    ca: Annotated[
+        Path | None, typer.Option(envvar="PAYDESK_CA", help="Authority of the server's certificate, in PEM: speaks TLS.")
+    ] = None,
+    cert: Annotated[Path | None, typer.Option(envvar="PAYDESK_CERT", help="Client certificate, in PEM.")] = None,
+    cert_key: Annotated[Path | None, typer.Option(envvar="PAYDESK_CERT_KEY", help="Its key.")] = None,
+) -> None:
+    """Paydesk: one gRPC service in front of every payment channel."""
+    if ca or cert or cert_key:
+        from ops import dialing
+
+        dialing.use(authority=ca, certificate=cert, key=cert_key)
+
+
 # --- running ----------------------------------------------------------------------------------------------------------
 
 

@@ -54,6 +54,8 @@ _DATABASE_AWAY = (DatabaseUnavailable, sqlalchemy.exc.OperationalError, psycopg2
 # Who did what was done with a command on this machine rather than with a call.
 SHELL = "shell"
 _DEVELOPER = "developer"
+# What the kernel takes as the path of a Unix socket.
+SOCKET_LENGTH_MAX = 100
 # Larger than any log of a day; then the file starts again, with one predecessor kept.
 LOG_BYTES_MAX = 64 << 20
 
@@ -171,7 +173,7 @@ class Deployment:
         """Tell whether gRPC answers SERVING and all actors have answered."""
         if not self.settings.runtime_file().exists():
             return False
-        with grpc.insecure_channel(self.target) as channel:
+        with grpc.insecure_channel(self.local_target) as channel:
             try:
                 stub = health_pb2_grpc.HealthStub(channel)
                 # By name: any gRPC server of Ray's says SERVING when it is not asked for whom.
@@ -184,6 +186,11 @@ class Deployment:
     def target(self) -> str:
         """Where gRPC listens."""
         return f"{self.settings.host}:{self.settings.grpc_port}"
+
+    @property
+    def local_target(self) -> str:
+        """Where this machine's own commands reach gRPC: past TLS, by a socket that only our user can open."""
+        return f"unix:{self.settings.gateway_socket(0)}" if self.settings.tls() else self.target
 
     def processes(self) -> dict[str, int]:
         """Return the process ids of the children by name, and of PostgreSQL."""
@@ -204,6 +211,12 @@ class Deployment:
     def _check(self) -> None:
         settings = self.settings
         beyond = settings.host not in LOOPBACK
+        _check_tls(settings)
+        if beyond and not settings.tls() and not settings.allow_plaintext_beyond_loopback:
+            raise CannotStart(
+                f"refusing to listen on {settings.host} without TLS: set PAYDESK_TLS_CERT_FILE and PAYDESK_TLS_KEY_FILE, or "
+                "PAYDESK_ALLOW_PLAINTEXT_BEYOND_LOOPBACK=true where something in front of it speaks TLS"
+            )
         if settings.desk_file is not None:
             read_desk(settings.desk_file)
         if beyond and not settings.database_url and not settings.allow_embedded_beyond_loopback:
@@ -231,7 +244,7 @@ class Deployment:
             self._reserved.append(reserved)
             setattr(self.settings, name, reserved.getsockname()[1])
         if not self.settings.public_url:
-            self.settings.public_url = f"http://{self.settings.host}:{self.settings.http_port}"
+            self.settings.public_url = f"{self.settings.http_scheme()}://{self.settings.host}:{self.settings.http_port}"
 
     def _bind(self, port: int, *, shared: bool) -> socket.socket:
         bound = socket.socket(socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET)
@@ -304,6 +317,7 @@ class Deployment:
         environment = {**os.environ, **self.settings.environment(), "PAYDESK_WATCHER_PID": str(os.getpid())}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         environment["PYTHONUNBUFFERED"] = "1"
+        environment["PAYDESK_PROCESS_INDEX"] = str(child.index)
         with self._log_file(child.role) as output:
             child.process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", "ops.processes", child.role],
@@ -331,6 +345,22 @@ class Deployment:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _check_tls(settings: Settings) -> None:
+    if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
+        raise CannotStart("TLS needs both PAYDESK_TLS_CERT_FILE and PAYDESK_TLS_KEY_FILE")
+    files = settings.tls()
+    if files is None:
+        if settings.tls_client_ca_file is not None:
+            raise CannotStart("PAYDESK_TLS_CLIENT_CA_FILE needs PAYDESK_TLS_CERT_FILE and PAYDESK_TLS_KEY_FILE")
+        return
+    try:
+        files.check()
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"the TLS files can't be used: {error}") from error
+    if len(str(settings.gateway_socket(0))) > SOCKET_LENGTH_MAX:
+        raise CannotStart(f"the path of {settings.gateway_socket(0)} is too long for a socket: set a shorter PAYDESK_DATA_DIR")
 
 
 def read_desk(file: Path) -> dict[str, Any]:

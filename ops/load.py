@@ -19,7 +19,7 @@ import grpc
 from rich.console import Console
 from rich.progress import Progress
 
-from ops import address, load_report, running
+from ops import address, dialing, load_report, running
 from ops.demo.callers import reason_of
 from ops.demo.make_orders import PRODUCTS
 from ops.deployment import CannotStart, development_keys
@@ -141,7 +141,7 @@ class _Generator:
     async def run(self, console: Console) -> Results:
         """Send everything when it is due, and return when all are answered."""
         options = [("grpc.use_local_subchannel_pool", 1)]
-        channels = [grpc.aio.insecure_channel(self._target, options=options) for _ in range(CONNECTIONS)]
+        channels = [dialing.dial_aio(self._target, options) for _ in range(CONNECTIONS)]
         stubs: list[Any] = [payments_pb2_grpc.PaymentsStub(channel) for channel in channels]
         await self._warm(stubs)
         begin_s = time.monotonic()

@@ -151,6 +151,8 @@ async def gateway(settings: Settings) -> None:
             reflection=settings.reflection,
             simulator=settings.simulator,
             limits=Limits(settings.tenant_calls_max, settings.tenant_batch_items_max, settings.bulk_share),
+            tls=settings.tls(),
+            local_socket=settings.gateway_socket(int(os.environ.get("PAYDESK_PROCESS_INDEX", "0"))),
         ),
         database_url=settings.database_url,
         directory=settings.make_directory(),
@@ -171,6 +173,7 @@ async def ingress(settings: Settings) -> None:
     await web_server.serve(
         host=settings.host,
         port=settings.http_port,
+        tls=settings.tls(),
         database_url=settings.database_url,
         directory=settings.make_directory(),
         actors=[living.role for living in inhabitants(settings, desk)],

@@ -75,7 +75,7 @@ def banner(deployment: Deployment, *, embedded: bool) -> str:
     keys = development_keys(deployment)
     keys_file = settings.directory() / "development-keys.json"
     for key in list(keys.values())[:1]:
-        address.wait_for_key(deployment.target, key)
+        address.wait_for_key(deployment.local_target, key)
     tenant = _TENANT if _TENANT in keys else min(keys, default="")
     command = command_name()
     prefix = (
@@ -93,7 +93,7 @@ def banner(deployment: Deployment, *, embedded: bool) -> str:
         "",
         f"The same from Python ({sys.executable}):",
         "",
-        SNIPPET.format(keys_file=str(keys_file), tenant=tenant, target=deployment.target, product="TRAVEL_ACC"),
+        SNIPPET.format(keys_file=str(keys_file), tenant=tenant, target=deployment.local_target, product="TRAVEL_ACC"),
     ]
     return "\n".join(lines)
 

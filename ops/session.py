@@ -19,13 +19,11 @@ class Session:
 
     def __init__(self, *, target: str = "", tenant: str = "", key: str = "") -> None:
         # Imported when a command runs, so that `paydesk --help` answers at once.
-        import grpc
-
-        from ops import address
+        from ops import address, dialing
         from ops.settings import Settings
 
         place = address.require(Settings(), target=target)
-        self._channel = grpc.insecure_channel(place.target)
+        self._channel = dialing.dial(place.target)
         self._metadata = (("authorization", f"Bearer {address.key_for(place, tenant=tenant, key=key)}"),)
 
     def ask(self, name: str, timeout_s: float = TIMEOUT_S, /, **fields: Any) -> Any:

@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from actors.directory import Directory, Placement
+from servers.tls import Files
 from storage.master_keys import MasterKeys
 from storage.vault import Vault
 
@@ -37,6 +38,12 @@ class Settings(BaseSettings):
     simulator_seed: int = Field(1, description="What the sandbox's chance begins with")
     allow_private_webhooks: bool = Field(True, description="Let notices go to http and private addresses (sandbox)")
     allow_embedded_beyond_loopback: bool = Field(False, description="Listen beyond loopback with the embedded database")
+    tls_cert_file: Path | None = Field(None, description="Certificate of gRPC and HTTP in PEM, with its chain; none: in the clear")
+    tls_key_file: Path | None = Field(None, description="The certificate's key in PEM")
+    tls_client_ca_file: Path | None = Field(
+        None, description="Authority of client certificates; with it every gRPC client must show one"
+    )
+    allow_plaintext_beyond_loopback: bool = Field(False, description="Listen beyond loopback without TLS")
     notify_schedule_factor: float = Field(1.0, gt=0, description="Multiplies the waits between tries of a notice")
     audit_heads_file: Path | None = Field(
         None, description="Where signed heads of the audit chains are kept, best on another host; default: in data_dir"
@@ -76,6 +83,21 @@ class Settings(BaseSettings):
         path = self.data_dir.expanduser().resolve()
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def tls(self) -> Files | None:
+        """Return the files that TLS needs, None where it is in the clear."""
+        if self.tls_cert_file is None or self.tls_key_file is None:
+            return None
+        authority = self.tls_client_ca_file
+        return Files(self.tls_cert_file.resolve(), self.tls_key_file.resolve(), authority.resolve() if authority else None)
+
+    def http_scheme(self) -> str:
+        """Return how the HTTP port is spoken to."""
+        return "https" if self.tls() else "http"
+
+    def gateway_socket(self, index: int) -> Path:
+        """Return where a gateway that speaks TLS also listens for the commands of this machine, in the clear."""
+        return self.directory() / f"gateway-{index}.sock"
 
     def make_directory(self) -> Directory:
         """Return how to reach the actors of this deployment."""

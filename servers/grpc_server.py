@@ -3,6 +3,7 @@
 import asyncio
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import structlog
@@ -46,6 +47,7 @@ from servers.principals import IdentityService
 from servers.routing import RoutingService
 from servers.simulator import SimulatorService
 from servers.tenant_database import TenantDatabase
+from servers.tls import Files, server_credentials
 from storage import row_security
 from storage.database import Database
 from storage.signed_heads import SignedHeads
@@ -70,6 +72,8 @@ class Listening:
     reflection: bool
     simulator: bool
     limits: Limits
+    tls: Files | None
+    local_socket: Path  # in the clear beside TLS, for the commands of this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +154,14 @@ async def serve(
         options=options(settings),
         maximum_concurrent_rpcs=settings.concurrent_calls_max,
     )
-    door = Door(server, keys, registry)
+    door = Door(server, keys, registry, certificates=bool(settings.tls and settings.tls.client_authority))
     add_services(door, Parts(gateway, desk, directory, walled, heads, pepper, vault), simulator=settings.simulator)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if settings.reflection:
         names = (*service_names(), health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
-    server.add_insecure_port(settings.address)
+    _listen(server, settings)
     await server.start()
     await _set_health(healthy, health_pb2.HealthCheckResponse.SERVING)
     log.info("gateway_serving", address=settings.address)
@@ -176,6 +180,18 @@ async def serve(
     for task in background:
         task.cancel()
     database.close()
+
+
+def _listen(server: grpc.aio.Server, settings: Listening) -> None:
+    if settings.tls is None:
+        server.add_insecure_port(settings.address)
+        return
+    server.add_secure_port(settings.address, server_credentials(settings.tls))
+    before = os.umask(0o177)
+    try:
+        server.add_insecure_port(f"unix:{settings.local_socket}")
+    finally:
+        os.umask(before)
 
 
 async def _set_health(servicer: health.aio.HealthServicer, status: int) -> None:

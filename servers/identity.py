@@ -1,16 +1,18 @@
 """Who calls: an API key belongs to a principal of a tenant, which has roles. And what each method needs: one table, default deny."""
 
+import hashlib
 import hmac
 import secrets
+import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import NamedTuple
 
 from domain import permissions
 from domain.permissions import EVERYWHERE, Grant, Role, Scope
 from domain.refusals import Kind, Refusal, Refused
-from storage.identity import Access, KeyRow
+from storage.identity import Access, BindingRow, KeyRow
 
 KEY_PREFIX = "pdk_"
 METADATA_KEY = "authorization"
@@ -162,6 +164,32 @@ def key_digest(pepper: bytes, key: str) -> bytes:
     return hmac.digest(pepper, key.encode(), "sha256")
 
 
+class Shown(NamedTuple):
+    """What a client's certificate, which its authority has confirmed, says of it."""
+
+    fingerprint: str
+    names: tuple[str, ...]
+
+
+# Certificates are few, and parsing one costs more than a call.
+SHOWN_MAX = 10_000
+_shown: dict[bytes, Shown] = {}
+
+
+def shown_by(context: Mapping[str, Sequence[bytes]]) -> Shown | None:
+    """Return what the certificate of a connection says, None where none was shown, as on this machine's own socket."""
+    pem = next(iter(context.get("x509_pem_cert", ())), b"")
+    if not pem:
+        return None
+    found = _shown.get(pem)
+    if found is None:
+        fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode())).hexdigest()
+        found = Shown(fingerprint, tuple(name.decode() for name in context.get("x509_subject_alternative_name", ())))
+        if len(_shown) < SHOWN_MAX:
+            _shown[pem] = found
+    return found
+
+
 class _Known(NamedTuple):
     """What an authorization text stands for; `refusal` where it no longer counts."""
 
@@ -178,6 +206,8 @@ class KeyRing:
         self._pepper = pepper
         self._access = Access((), {}, (), {}, ())
         self._by_digest: dict[bytes, KeyRow] = {}
+        self._bindings: dict[tuple[str, str], BindingRow] = {}
+        self._bound_tenants: set[str] = set()
         self._known: dict[str, _Known] = {}
         self._uses: dict[str, tuple[str, int]] = {}
 
@@ -185,10 +215,46 @@ class KeyRing:
         """Take what counts from now on."""
         self._access = access
         self._by_digest = {key.key_digest: key for key in access.keys}
+        self._bindings = {(row.kind, row.value): row for row in access.bindings}
+        self._bound_tenants = {row.tenant_id for row in access.bindings}
         self._known = {}
 
-    def authenticate(self, authorization: str) -> Caller:
-        """Return whose key `Bearer pdk_…` is. Raise Refused(UNAUTHENTICATED)."""
+    def authenticate(self, authorization: str, shown: Shown | None = None) -> Caller:
+        """Return whose key `Bearer pdk_…` is, or without a key whom the certificate speaks for. Raise Refused(UNAUTHENTICATED).
+
+        A key counts only on a connection whose certificate is bound to the same tenant. Of a tenant that has bound none,
+        every certificate of the authority will do.
+        """
+        if shown is None:
+            return self._by_key(authorization)
+        bound = self._bound_to(shown)
+        if not authorization:
+            if bound is None:
+                raise Refused(_UNBOUND)
+            return self._by_certificate(bound)
+        who = self._by_key(authorization)
+        if bound is not None and bound.tenant_id != who.tenant_id:
+            raise Refused(
+                Refusal(
+                    Kind.UNAUTHENTICATED, "CERTIFICATE_OF_ANOTHER_TENANT",
+                    "the client certificate is bound to another tenant than the API key",
+                )
+            )  # fmt: skip
+        if bound is None and who.tenant_id in self._bound_tenants:
+            raise Refused(_UNBOUND)
+        return who
+
+    def _bound_to(self, shown: Shown) -> BindingRow | None:
+        keys = (("FINGERPRINT", shown.fingerprint), *(("SAN", name) for name in shown.names))
+        return next((self._bindings[key] for key in keys if key in self._bindings), None)
+
+    def _by_certificate(self, bound: BindingRow) -> Caller:
+        key = bound.tenant_id, bound.principal
+        if key in self._access.disabled:
+            raise Refused(Refusal(Kind.UNAUTHENTICATED, "PRINCIPAL_DISABLED", "whom the certificate speaks for is disabled"))
+        return self._caller_of(*key, self._access.grants.get(key, ()))
+
+    def _by_key(self, authorization: str) -> Caller:
         known = self._known.get(authorization) or self._look_up(authorization)
         now_ms = time.time_ns() // 1_000_000
         if known.refusal is not None:
@@ -213,17 +279,21 @@ class KeyRing:
             refusal = refusal or Refusal(Kind.UNAUTHENTICATED, "PRINCIPAL_DISABLED", "whom the API key belongs to is disabled")
         grants = self._access.grants.get((key.tenant_id, key.principal), ())
         counting = [grant for grant in grants if key.roles is None or grant.role in key.roles]
-        who = _caller_of(key.tenant_id, key.principal, counting)
-        who = who._replace(person=self._access.persons.get((key.tenant_id, key.principal), ""))
-        known = _Known(who, key.key_id, key.expire_ms, refusal)
+        known = _Known(self._caller_of(key.tenant_id, key.principal, counting), key.key_id, key.expire_ms, refusal)
         if len(self._known) < len(self._by_digest):
             self._known[authorization] = known
         return known
 
 
-def _caller_of(tenant_id: str, principal: str, grants: Sequence[Grant]) -> Caller:
-    narrowed = any(grant.reach != permissions.EVERYTHING for grant in grants)
-    return Caller(tenant_id, principal, frozenset(g.role for g in grants), grants=tuple(grants) if narrowed else ())
+    def _caller_of(self, tenant_id: str, principal: str, grants: Sequence[Grant]) -> Caller:
+        narrowed = any(grant.reach != permissions.EVERYTHING for grant in grants)
+        return Caller(
+            tenant_id, principal, frozenset(grant.role for grant in grants), grants=tuple(grants) if narrowed else (),
+            person=self._access.persons.get((tenant_id, principal), ""),
+        )  # fmt: skip
+
+
+_UNBOUND = Refusal(Kind.UNAUTHENTICATED, "CERTIFICATE_UNBOUND", "the client certificate speaks for nobody here")
 
 
 def allow(method: str, who: Caller) -> Scope:

@@ -40,9 +40,12 @@ class Door:
     every call, for a tenth of what a bare call costs; this wraps each handler once.
     """
 
-    def __init__(self, server: grpc.aio.Server, keys: identity.KeyRing, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, keys: identity.KeyRing, registry: CollectorRegistry, *, certificates: bool = False
+    ) -> None:
         self._server = server
         self._keys = keys
+        self._certificates = certificates
         self._calls = Counter("grpc_calls", "Calls by method and outcome", ["method", "outcome"], registry=registry)
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
@@ -99,7 +102,8 @@ class Door:
         for key, value in context.invocation_metadata() or ():
             if key == identity.METADATA_KEY:
                 authorization = str(value)
-        who = self._keys.authenticate(authorization)
+        shown = identity.shown_by(context.auth_context()) if self._certificates else None
+        who = self._keys.authenticate(authorization, shown)
         scope = identity.allow(method, who)
         if context.time_remaining() is None and method not in _WITHOUT_DEADLINE:
             raise Refused(

@@ -13,6 +13,7 @@ from actors.peers import PeerLost
 from servers.callbacks import CallbackIngress
 from servers.desk import DeskView
 from servers.identity import KeyRing
+from servers.tls import Files, keep_fresh
 from servers.web import application
 from storage.database import Database
 from storage.vault import Vault
@@ -27,6 +28,7 @@ async def serve(
     *,
     host: str,
     port: int,
+    tls: Files | None,
     database_url: str,
     directory: Directory,
     actors: Sequence[str],
@@ -62,8 +64,11 @@ async def serve(
             timeout_keep_alive=30,
             timeout_graceful_shutdown=5,
             server_header=False,
+            ssl_certfile=tls.certificate if tls else None,
+            ssl_keyfile=tls.key if tls else None,
         )
     )
+    server.config.load()
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -73,6 +78,8 @@ async def serve(
         loop.create_task(desk.follow()),
         loop.create_task(meters.hand_over(registry, database, "ingress")),
     ]
+    if tls is not None and server.config.ssl is not None:
+        background.append(loop.create_task(keep_fresh(server.config.ssl, tls)))
     serving = loop.create_task(server._serve([listener]))  # noqa: SLF001 - `serve` would take our signals
     await stop.wait()
     server.should_exit = True

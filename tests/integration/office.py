@@ -18,6 +18,7 @@ from servers.grpc_server import Parts, add_services
 from servers.identity import KeyRing, key_digest, new_key
 from servers.interceptor import Door
 from servers.tenant_database import TenantDatabase
+from servers.tls import Files, server_credentials
 from storage import credentials
 from storage import identity as identity_store
 from storage.database import Database, transact
@@ -32,10 +33,11 @@ TIMEOUT_S = 10.0
 class Office:
     """Calls as whoever is named; what needs a router or a connector is not here."""
 
-    def __init__(self, database: Database, view: DeskView, target: str) -> None:
+    def __init__(self, database: Database, view: DeskView, target: str, secure_target: str) -> None:
         self.database = database
         self.view = view
         self.target = target
+        self.secure_target = secure_target  # where TLS is spoken, if the office was opened with it
         self._channels: dict[tuple[str, str, tuple[str, ...]], grpc.aio.Channel] = {}
         self._keys: dict[tuple[str, str, tuple[str, ...]], str] = {}
 
@@ -116,7 +118,8 @@ async def reason_of(call: Any) -> str:
 
 @asynccontextmanager
 async def opened_office(
-    database_url: str, channel_ids: Sequence[str] = ("one", "two"), *, simulator: bool = False
+    database_url: str, channel_ids: Sequence[str] = ("one", "two"), *, simulator: bool = False,
+    tls: Files | None = None,
 ) -> AsyncIterator[Office]:
     """Open an office for the tenants of the harness, with an account each on every channel."""
     database = Database(database_url, pool_size=2)
@@ -129,12 +132,13 @@ async def opened_office(
     heads = SignedHeads(Path(tempfile.mkdtemp(prefix="paydesk-office-")))
     nobody = cast("Any", _Nobody())
     gateway = Gateway(name="office", directory=nobody, database=database)
-    door = Door(server, keys, CollectorRegistry())
+    door = Door(server, keys, CollectorRegistry(), certificates=bool(tls and tls.client_authority))
     walled = TenantDatabase(database, walled=True)
     add_services(door, Parts(gateway, view, nobody, walled, heads, PEPPER, vault), simulator=simulator)
     port = server.add_insecure_port("127.0.0.1:0")
+    secure_port = server.add_secure_port("localhost:0", server_credentials(tls)) if tls else 0
     await server.start()
-    office = Office(database, view, f"127.0.0.1:{port}")
+    office = Office(database, view, f"127.0.0.1:{port}", f"localhost:{secure_port}")
     try:
         yield office
     finally:
