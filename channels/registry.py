@@ -9,6 +9,7 @@ from channels.port import BillReader, CallbackReader, Channel
 from domain.credentials import Credentials, Needs
 
 if TYPE_CHECKING:
+    from channels.alipay.config import AlipayConfig
     from channels.iso20022.config import Iso20022Config
     from channels.sandbox.client import Transport
     from channels.sandbox.config import SandboxConfig
@@ -72,6 +73,33 @@ def _sandbox_callbacks(setup: Setup) -> CallbackReader:
     from channels.sandbox.client import SandboxCallbacks
 
     return SandboxCallbacks(_sandbox_config(setup))
+
+
+def _alipay_config(setup: Setup) -> "AlipayConfig":
+    from channels.alipay.config import AlipayConfig
+
+    return AlipayConfig.of(channel_id=setup.channel_id, settings=setup.settings, accounts=setup.accounts)
+
+
+def _alipay_channel(setup: Setup, _: "Transport") -> Channel:
+    from channels.alipay.client import AlipayChannel
+    from channels.http import HttpLimits, HttpTransport
+
+    config = _alipay_config(setup)
+    limits = HttpLimits(connections_max=config.connections_max, total_s=config.total_s)
+    return AlipayChannel(config, HttpTransport(limits))
+
+
+def _alipay_callbacks(setup: Setup) -> CallbackReader:
+    from channels.alipay.client import AlipayCallbacks
+
+    return AlipayCallbacks(_alipay_config(setup))
+
+
+def _alipay_bills(_: Setup) -> BillReader:
+    from channels.alipay.bills import AlipayBills
+
+    return AlipayBills()
 
 
 def _wechatpay_config(setup: Setup) -> "WechatpayConfig":
@@ -153,6 +181,7 @@ def _now_ms() -> int:
 
 KINDS: Mapping[str, Kind] = {
     "sandbox": Kind(_sandbox_channel, _sandbox_callbacks),
+    "alipay": Kind(_alipay_channel, _alipay_callbacks, _alipay_bills),
     "wechatpay": Kind(_wechatpay_channel, _wechatpay_callbacks, _wechatpay_bills),
     "unionpay": Kind(_unionpay_channel, _unionpay_callbacks, _unionpay_bills),
     "iso20022": Kind(_iso20022_channel, None, _iso20022_bills),

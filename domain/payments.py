@@ -244,11 +244,15 @@ def _accepted(payment: Payment, evidence: Evidence, now_ms: int) -> Verdict:
 def _not_found(payment: Payment, evidence: Evidence, now_ms: int) -> Verdict:
     if payment.state is State.SUCCEEDED:
         return Verdict(case_kind="CONTRADICTION")
-    if payment.state not in (State.SUBMITTING, State.UNKNOWN):
+    if payment.state not in OPEN:
         return NOTHING
     # What counts is when the channel was asked: an answer may be long on its way, and the number arrive meanwhile.
     asked_ms = min(now_ms, evidence.time_ms or now_ms)
-    if asked_ms >= payment.expire_ms + NOT_FOUND_PATIENCE_S * 1000:
+    is_over = asked_ms >= payment.expire_ms + NOT_FOUND_PATIENCE_S * 1000
+    if payment.state is State.PENDING:
+        # Some channels know of a number only when its payer comes, and let none come after its expiry.
+        return _move(payment, Event.CONFIRM_CLOSE, payment.close_reason or "EXPIRED") if is_over else NOTHING
+    if is_over:
         return _move(payment, Event.DECLINE, "NOT_FOUND")
     if now_ms < payment.expire_ms and payment.send_count < SENDS_MAX and not payment.close_reason:
         return Verdict(event=Event.RESEND, state=payment.state, reason="NOT_FOUND", follow=Follow.RESEND)

@@ -40,6 +40,7 @@ class Tag(StrEnum):
     FLIPPED = "l"
     TRIED = "t"  # a charge request that made no attempt
     LEFT = "b"  # the payer will do nothing more by himself
+    SEEN = "y"  # the payer has looked at what he is asked for
     MANDATE = "m"
     PAYOUT = "o"
     SPLIT = "s"
@@ -130,6 +131,7 @@ class ChannelBook:
             Tag.FLIPPED.value: self._apply_flipped,
             Tag.TRIED.value: self._apply_tried,
             Tag.LEFT.value: self._apply_left,
+            Tag.SEEN.value: self._apply_seen,
             Tag.MANDATE.value: self._apply_mandate,
             Tag.PAYOUT.value: self._apply_payout,
             Tag.SPLIT.value: self._apply_split,
@@ -243,6 +245,9 @@ class ChannelBook:
 
     def _apply_left(self, number: str) -> None:
         self.attempts[number].fate = ""
+
+    def _apply_seen(self, number: str) -> None:
+        self.attempts[number].seen = True
 
     def _apply_mandate(self, fields: dict[str, Any]) -> None:
         mandate = Mandate(**_common(fields))

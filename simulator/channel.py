@@ -295,6 +295,11 @@ class SandboxChannel:
         if self._announcer.tells(attempt):
             self._announcer.announce(attempt)
 
+    def payer_looks(self, attempt: Attempt) -> None:
+        """Let a person look at a payer's page."""
+        if not attempt.seen:
+            self.record((Tag.SEEN.value, attempt.number))
+
     def payer_acts(self, attempt: Attempt, *, pays: bool) -> None:
         """Let a person act in the payer's place, on a payer's page: pay now, or leave it for good."""
         self._state(attempt)  # an expired one closes by being looked at

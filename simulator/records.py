@@ -26,7 +26,7 @@ class Attempt:
     __slots__ = (
         "act_at_ms", "amount_minor", "currency", "expire_ms", "fate", "fate_reason", "flipped", "made_ms", "memo",
         "merchant_no", "notify_url", "number", "order_no", "paid_ms", "payer_ref", "query_count", "reason", "refund_count",
-        "refunded_minor", "split_minor", "tries", "txn_no", "word",
+        "refunded_minor", "seen", "split_minor", "tries", "txn_no", "word",
     )  # fmt: skip
 
     def __init__(self, number: str, merchant_no: str) -> None:
@@ -51,6 +51,7 @@ class Attempt:
         self.split_minor = 0
         self.query_count = 0
         self.flipped = False
+        self.seen = False
         self.made_ms = 0
         self.memo: Memo = NO_MEMO
 

@@ -144,6 +144,11 @@ class World:
         """Return a channel, for its wire to read. Raise BadControl for an unknown one."""
         return self._channel(channel_id)
 
+    def payer_looks(self, channel_id: str, attempt: Attempt) -> None:
+        """Let a person look at a payer's page."""
+        self._channel(channel_id).payer_looks(attempt)
+        self._flush()
+
     def payer_acts(self, channel_id: str, attempt: Attempt, *, pays: bool) -> None:
         """Let a person act in the payer's place, on a payer's page."""
         self._fire_due()

@@ -120,7 +120,9 @@ class TestChannelContract:
     async def test_a_declined_payer_is_a_definite_no_and_no_fault_of_the_channel(self, bench: Bench) -> None:
         await bench.fault("NO_MONEY")
         answer = await charged(bench, charge())
-        assert (answer.outcome, answer.fault) == (Outcome.REJECTED, Fault.PAYER)
+        # A payer who may try again has not said no.
+        no = (Outcome.ACCEPTED, Fault.NONE) if bench.payers_begin else (Outcome.REJECTED, Fault.PAYER)
+        assert (answer.outcome, answer.fault) == no
         assert await bench.money("n1") == Money(0, 0, 0)
 
     # --- silence and nonsense ---------------------------------------------------------------------------------------
@@ -183,7 +185,10 @@ class TestChannelContract:
     async def test_after_a_close_no_money_can_come(self, bench: Bench) -> None:
         first = await one(bench, "close", lookup())
         if first.outcome is Outcome.NOT_FOUND:  # some close only what they know
-            assert (await one(bench, "charge", charge())).outcome is Outcome.ACCEPTED
+            waiting = await one(bench, "charge", charge())
+            assert waiting.outcome is Outcome.ACCEPTED
+            if bench.payers_begin:
+                await bench.look(waiting.action_value)
             first = await one(bench, "close", lookup())
         assert first.outcome is Outcome.CLOSED
         assert (await one(bench, "charge", charge())).outcome in (Outcome.CLOSED, Outcome.REJECTED)
@@ -200,7 +205,7 @@ class TestChannelContract:
         await paid(bench)
         assert (await one(bench, "refund", refund())).outcome is Outcome.ACCEPTED
         question = refund_lookup()
-        assert (await one(bench, "query_refund", question)).outcome is Outcome.ACCEPTED
+        assert (await one(bench, "query_refund", question)).outcome in (Outcome.ACCEPTED, Outcome.NOT_FOUND)
         await bench.settle_refunds()
         answer = await one(bench, "query_refund", question)
         assert (answer.outcome, answer.amount_minor) == (Outcome.DONE, AMOUNT_MINOR)
@@ -260,7 +265,8 @@ class TestChannelContract:
         ]  # fmt: skip
         answers = await settled(bench, batch)
         for index in range(200):
-            expected = Outcome.REJECTED if index % 3 else Outcome.DONE
+            refused = Outcome.ACCEPTED if bench.payers_begin else Outcome.REJECTED
+            expected = refused if index % 3 else Outcome.DONE
             assert answers[number(f"n{index}")].outcome is expected
             assert (await bench.money(f"n{index}")).charges == (0 if index % 3 else 1)
 

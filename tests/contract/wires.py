@@ -76,6 +76,7 @@ class WireBench:
     """A channel against its own wire."""
 
     signs_in_headers = signs_time = True
+    payers_begin = False
 
     def __init__(
         self, world: World, line: Line, channel: Channel, callbacks: CallbackReader, accounts: Sequence[Account],
@@ -96,6 +97,9 @@ class WireBench:
             await self._world.inject({"channel_id": "c1", "kind": kind, "share": 0.0})
         if name in FAULTS:
             await self._world.inject({"channel_id": "c1", "kind": FAULTS[name], "share": 1.0})
+
+    async def look(self, action_value: str) -> None:
+        raise AssertionError("nobody is waited for")
 
     async def money(self, name: str) -> Money:
         return money_of(await self._world.truth("c1", 0, 100_000), name)

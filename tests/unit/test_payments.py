@@ -221,9 +221,11 @@ class TestNotFound:
         assert live(start, stale, now_ms=believed_ms + 1).state is State.UNKNOWN
         assert live(start, stale._replace(time_ms=believed_ms), now_ms=believed_ms + 1).state is State.FAILED
 
-    def test_a_channel_that_waited_for_the_payer_knows_the_number(self) -> None:
-        late_ms = EXPIRE_MS + NOT_FOUND_PATIENCE_S * 1000
-        assert apply(payment(state=State.PENDING), evidence(Outcome.NOT_FOUND), now_ms=late_ms) is NOTHING
+    def test_a_number_that_begins_with_its_payer_is_closed_when_no_payer_can_come_any_more(self) -> None:
+        start, late_ms = payment(state=State.PENDING), EXPIRE_MS + NOT_FOUND_PATIENCE_S * 1000
+        assert apply(start, evidence(Outcome.NOT_FOUND), now_ms=late_ms - 1) is NOTHING
+        after = live(start, evidence(Outcome.NOT_FOUND), now_ms=late_ms)
+        assert (after.state, after.reason) == (State.CLOSED, "EXPIRED")
 
     def test_a_success_that_is_not_found_is_a_case(self) -> None:
         assert apply(payment(state=State.SUCCEEDED), evidence(Outcome.NOT_FOUND), now_ms=NOW_MS).case_kind

@@ -1,5 +1,6 @@
 """The gateway: who asks, whether he may, what he asks, and the answer in its signed envelope."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from simulator.records import Attempt
 from simulator.voice import Voice
 from simulator.wire.accounts import Account
-from simulator.wire.alipay import methods, trades
+from simulator.wire.alipay import bills, methods, trades
 from simulator.wire.alipay.messages import Invalid, merged, text_of, time_of, yuan
 from simulator.wire.alipay.methods import Call, Reply
 from simulator.wire.alipay.notices import AlipayVoice
@@ -39,6 +40,8 @@ class AlipayWire:
         return [
             Route("/gateway.do", gateway, methods=["GET", "POST"]),
             Route("/pay/{channel_id}/{trade_no}", page, methods=["GET", "POST"]),
+            Route("/sign/{channel_id}/{number}", Endpoint(_SignPage(front)), methods=["GET", "POST"]),
+            Route("/bill/{channel_id}/{ticket:path}", Endpoint(_Bill(front, self._by_merchant)), methods=["GET"]),
         ]
 
 
@@ -138,6 +141,7 @@ class _Page:
         if attempt is None:
             return HTMLResponse("no such trade", status_code=404)
         if request.method == "GET":
+            self._front.world.payer_looks(channel_id, attempt)
             rows = [("金额", yuan(attempt.amount_minor)), ("商品", attempt.memo.get("subject", "")),
                     ("订单", attempt.number)]  # fmt: skip
             return HTMLResponse(payer_page("支付宝 Alipay", rows, action=request.url.path))
@@ -150,3 +154,44 @@ class _Page:
     async def _return_url(self, attempt: Attempt) -> str:
         account = self._accounts[attempt.merchant_no]
         return await methods.return_url(account, attempt, now_ms=self._front.world.now_ms())
+
+
+class _SignPage:
+    """Serves the page on which a payer agrees to debits."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    async def __call__(self, request: Request) -> Response:
+        """Show the agreement, or do what the payer chose."""
+        channel_id = request.path_params["channel_id"]
+        mandate = self._front.channel(channel_id).book.mandates.get(request.path_params["number"])
+        if mandate is None:
+            return HTMLResponse("no such agreement", status_code=404)
+        if request.method == "GET":
+            return HTMLResponse(payer_page("支付宝 签约", [("协议", mandate.number)], action=request.url.path))
+        chosen = dict(await request.form()).get("act")
+        self._front.world.person_acts(channel_id, mandate, agrees=chosen == "pay")
+        back = mandate.memo.get("return_url")
+        return RedirectResponse(back, status_code=302) if back else HTMLResponse(f"<p>{mandate.word}</p>")
+
+
+class _Bill:
+    """Serves a statement to whoever has its address, for as long as that lives."""
+
+    def __init__(self, front: Front, accounts: Mapping[str, Account]) -> None:
+        self._front = front
+        self._accounts = accounts
+
+    async def __call__(self, request: Request) -> Response:
+        """Send the zip."""
+        ticket = request.path_params["ticket"]
+        merchant_no, kind, date, until_ms = ticket.split("/") if ticket.count("/") == 3 else ("", "", "", "")
+        account = self._accounts.get(merchant_no)
+        if account is None or request.query_params.get("token") != bills.token(account, ticket):
+            return HTMLResponse("no such file", status_code=404)
+        if int(until_ms) < self._front.world.real_ms():
+            return HTMLResponse("the address has expired", status_code=403)
+        day = self._front.channel(account.channel_id).bills.of_day(merchant_no, date)
+        content = await asyncio.to_thread(bills.zipped, day, kind, now_ms=self._front.world.now_ms())
+        return Response(content, media_type="application/zip")

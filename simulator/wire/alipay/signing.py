@@ -63,3 +63,9 @@ _key = functools.lru_cache(maxsize=256)(forge.load_key)
 
 def _sign(key_pem: str, message: bytes) -> bytes:
     return _key(key_pem).sign(message, padding.PKCS1v15(), hashes.SHA256())
+
+
+def signed(key_pem: str, fields: Mapping[str, str]) -> str:
+    """Sign the fields of a callback, in base64."""
+    text = text_of(fields, without=("sign", "sign_type"))
+    return base64.b64encode(_sign(key_pem, text.encode())).decode()

@@ -1,6 +1,6 @@
 """An attempt of the world as a trade of Alipay: its number, its buyer, its status, and whether it is there at all."""
 
-from simulator.records import Attempt
+from simulator.records import Attempt, Split
 from simulator.words import Word
 
 _DIGITS = 28
@@ -9,6 +9,11 @@ _DIGITS = 28
 def trade_no(attempt: Attempt) -> str:
     """Return the trade's number: the world's own, in decimal."""
     return str(int(attempt.txn_no, 16)).zfill(_DIGITS)
+
+
+def settle_no(split: Split) -> str:
+    """Return the number of a split."""
+    return str(int(split.txn_no, 16)).zfill(_DIGITS)
 
 
 def txn_no(number: str) -> str:
@@ -26,7 +31,8 @@ def buyer(attempt: Attempt) -> dict[str, str]:
 
 def is_visible(attempt: Attempt) -> bool:
     """Tell whether a question finds the trade: a code that nobody has scanned makes none yet."""
-    return attempt.memo.get("product") != "precreate" or attempt.word is not Word.WAITING_PAYER
+    waits = attempt.word is Word.WAITING_PAYER
+    return attempt.memo.get("product") != "precreate" or attempt.seen or not waits
 
 
 def status(attempt: Attempt, *, now_ms: int) -> str:
