@@ -28,7 +28,7 @@ NAMED = re.compile(r"`([\w.-]+(?:/[\w.-]*)+|[\w-]+\.(?:py|toml|cfg|md|proto|yml)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#([\w-]+))?\)")
 # Made when it runs, or one in every channel's folder.
 NOT_FILES = re.compile(
-    r"^\.paydesk|^paydesk-ray|^path/to/|^google/|^(config|client|signing|messages|mapping|example|test_suite_itself)\.py$"
+    r"^\.paydesk|^paydesk-ray|^build/|^path/to/|^google/|^(config|client|signing|messages|mapping|example|test_suite_itself)\.py$"
     r"|^channels/<name>|^(Payments|Channels|Routing|Events|Simulator|Audit|Approvals|Identity|Tenants|Credentials)/|^/|^benches\.py$"
 )
 METHODS = {
