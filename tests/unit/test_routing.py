@@ -237,6 +237,15 @@ class TestShares:
         decision = route((account("wx"), account("ali")), ill)
         assert (chosen(decision), decision.approach) == ("ali", Approach.FALLBACK)
 
+    def test_propensities_are_the_shares_of_all_draws(self) -> None:
+        accounts = (*THREE, account("new"))
+        snapshots = (*RATES, snapshot("new", **{**HALF_OPEN, "admit_share": 0.1}))
+        drawn = [route(accounts, snapshots, draw=(number + 0.5) / 2_000, explore_share=0.04) for number in range(2_000)]
+        shares = Counter(chosen(decision) for decision in drawn)
+        for candidate in drawn[0].candidates:
+            assert shares[candidate.channel_id] / 2_000 == pytest.approx(candidate.propensity, abs=0.001)
+        assert sum(decision.approach is Approach.EXPLORE for decision in drawn) / 2_000 == pytest.approx(0.14, abs=0.001)
+
     def test_exploration_is_off_by_default_and_for_small_orders_only(self) -> None:
         assert route(THREE, RATES, draw=0.0).approach is Approach.SCORE
         explored = route(THREE, RATES, draw=0.0, explore_share=0.04)

@@ -1,11 +1,14 @@
 """Maintenance windows to the millisecond: once, weekly, for ever, over midnight and over the year."""
 
+from collections import Counter
 from datetime import datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.health import ChannelHealth, Health, HealthPolicy, HealthSnapshot
 from domain.identifiers import CHINA
+from domain.routing import WINDOW_END_MS, Account, OrderFacts, RoutingTable, decide
 from domain.windows import FOREVER_MS, WEEK_MS, Window, overlap, weekly_spans
 
 HOUR_MS = 3_600_000
@@ -81,6 +84,49 @@ def test_overlaps_are_found_where_both_stand_for_the_same() -> None:
     accounts = night._replace(account_id="a1"), night._replace(account_id="a2")
     assert not overlap(*accounts) and overlap(accounts[0], night)
     assert not overlap(night._replace(method="A"), night._replace(method="B"))
+
+
+def test_the_bank_s_upgrade_of_a_july_night_entered_once() -> None:
+    night = window("2017-07-08 00:00", "2017-07-08 04:00")
+    table = RoutingTable(
+        (Account("up_1", "up", "life", "m", frozenset({"BANK_CARD"})), Account("wx_1", "wx", "life", "m", frozenset({"BANK_CARD"}), fee_bps=60)),
+        windows=(night,), margin_bps=500,
+    )  # fmt: skip
+    health = ChannelHealth(HealthPolicy(), now_ms=ms("2017-07-07 12:00"), channel_id="up")
+    seen: dict[str, HealthSnapshot] = {}
+
+    def chosen(at: str, order_no: str = "o", amount_minor: int = 680_000) -> str:
+        facts = OrderFacts("life", order_no, "CAR", amount_minor, "CNY", "BANK_CARD")
+        decision = decide(facts, table, seen, now_ms=ms(at), draw=0.999)
+        return decision.chosen.channel_id if decision.chosen else ""
+
+    def look(at: str) -> None:
+        if night.last_end_ms(ms(at)):
+            health.try_out("a maintenance window has ended", ms(at))
+        seen["up"] = health.tick(ms(at), 0.5)
+
+    look("2017-07-07 23:59:59.800")
+    assert chosen("2017-07-07 23:59:59.999") == "up"
+    assert chosen("2017-07-08 00:00:00.000") == "wx"
+    look("2017-07-08 03:59:59.900")
+    assert chosen("2017-07-08 02:00") == chosen("2017-07-08 03:59:59.999") == "wx"
+    assert chosen("2017-07-08 04:00:00.000") == "wx"  # it has ended, and nobody has tried the channel out yet
+    look("2017-07-08 04:00:00.150")
+    assert seen["up"].state is Health.HALF_OPEN
+    after = Counter(chosen("2017-07-08 04:00:00.200", f"o-{number}") for number in range(200))
+    assert after["up"] == 0  # big orders are no probes
+    assert 0 < seen["up"].probe_budget <= 5  # small ones are, a few at a time
+    assert seen["up"].admit_share < 1 or chosen("2017-07-08 04:00:00.200", amount_minor=5_000) == "up"
+
+
+def test_a_window_that_ended_long_ago_keeps_nobody_out_for_want_of_news() -> None:
+    night = window("2017-07-08 00:00", "2017-07-08 04:00")
+    table = RoutingTable((Account("up_1", "up", "life", "m", frozenset({"QR"})),), windows=(night,))
+    old = ChannelHealth(HealthPolicy(), now_ms=night.start_ms, channel_id="up").tick(night.start_ms, 0.5)
+    facts = OrderFacts("life", "o", "CAR", 1_000, "CNY", "QR")
+    for late_ms, free in ((0, False), (WINDOW_END_MS - 1, False), (WINDOW_END_MS, True)):
+        decision = decide(facts, table, {"up": old}, now_ms=night.end_ms + late_ms, draw=0.5)
+        assert (decision.chosen is not None) == free
 
 
 DAYS = st.lists(st.integers(1, 7), min_size=1, max_size=3)
