@@ -26,6 +26,7 @@ ORDER_FIELDS: Mapping[str, Any] = {
     "method": "WECHAT",
     "terminal": "PC",
     "source": "OWN",
+    "institution_id": "branch",
     "tenant_id": "tenant",
 }
 CHANNEL_FIELDS: Mapping[str, Any] = {"id": "channel", "fee_minor": 6, "score": 97.5, "state": "HEALTHY"}

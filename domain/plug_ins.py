@@ -18,6 +18,7 @@ class OrderAsked(NamedTuple):
     method: str
     terminal: str
     source: str
+    institution_id: str
     tenant_id: str
 
 

@@ -409,6 +409,7 @@ def _rule(candidates: list[Candidate], facts: OrderFacts, rules: CompiledRules) 
         "method": facts.method,
         "terminal": facts.terminal,
         "source": facts.source,
+        "institution_id": facts.institution_id,
         "tenant_id": facts.tenant_id,
     }
     able = [place for place, candidate in enumerate(candidates) if not candidate.eliminated_by]

@@ -219,7 +219,8 @@ def _sample(stored: Stored) -> Sample:
     facts = stored.facts
     order = {
         "product_code": facts.product_code, "amount_minor": facts.amount_minor, "method": facts.method,
-        "terminal": facts.terminal, "source": facts.source, "tenant_id": facts.tenant_id,
+        "terminal": facts.terminal, "source": facts.source, "institution_id": facts.institution_id,
+        "tenant_id": facts.tenant_id,
     }  # fmt: skip
     return order, [
         ChannelFacts(c.channel_id, c.fee_minor, c.score, c.state) for c in stored.decision.candidates

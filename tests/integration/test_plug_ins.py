@@ -46,7 +46,7 @@ strange = {module}:Strange
 unmade = {module}:Unmade
 nowhere = {module}:Nowhere
 """
-FACTS = OrderAsked("AUTO", 600_000, "QR", "H5", "", "pnc")
+FACTS = OrderAsked("AUTO", 600_000, "QR", "H5", "", "", "pnc")
 C1 = ChannelFacts("c1", 10, 95.0, "HEALTHY")
 
 

@@ -91,7 +91,7 @@ def test_what_never_holds_holds_for_nobody(
     wanted = rule(" && ".join(texts), channels=())
     order = {
         "product_code": product, "amount_minor": amount_minor, "method": "WECHAT_PAY", "terminal": "H5",
-        "source": source, "tenant_id": "life",
+        "source": source, "institution_id": "", "tenant_id": "life",
     }  # fmt: skip
     held = compile_rules([wanted]).verdict(order, [ChannelFacts("ali", 5, score, "HEALTHY")]).denied
     if held:
@@ -115,7 +115,8 @@ def test_a_rule_of_which_a_higher_one_leaves_nothing_is_told() -> None:
 
 
 def test_a_rule_that_met_none_of_the_recent_orders_is_told() -> None:
-    order = {"product_code": "CAR", "amount_minor": 50, "method": "", "terminal": "", "source": "", "tenant_id": "life"}
+    order = {"product_code": "CAR", "amount_minor": 50, "method": "", "terminal": "", "source": "",
+             "institution_id": "", "tenant_id": "life"}  # fmt: skip
     samples = [(order, [ChannelFacts("wx", 5, 90.0, "HEALTHY")])] * 150
     rules = RuleSet((rule("order.amount_minor > 100"), rule("channel.score > 80", "r2"), rule("channel.score < 80", "r3")))
     told = {finding.rule_id: finding.words for finding in check(rules, WORDS, samples)}

@@ -28,6 +28,7 @@ ORDER = {
     "method": "WECHAT",
     "terminal": "H5",
     "source": "P17",
+    "institution_id": "B1",
     "tenant_id": "life",
 }
 CHANNELS = (ChannelFacts("wx", 11, 95.0, "HEALTHY"), ChannelFacts("ali", 10, 70.5, "DEGRADED"))
