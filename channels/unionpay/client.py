@@ -180,7 +180,7 @@ class UnionPayChannel:
         biz_type = messages.BOUND if product is Product.BACK else messages.GATEWAY
         fields = messages.consume(request, biz_type=biz_type, pay_window_s=self._config.pay_window_s)
         if product is Product.FRONT:
-            page = messages.form(self._config.gateway_url + FRONT, await self._signed(merchant, fields))
+            page = messages.form(self._config.base_url + FRONT, await self._signed(merchant, fields))
             return Answer(request.attempt_no, Outcome.ACCEPTED, action_kind="FORM", action_value=page)
         said = await self._ask(merchant, APP if product is Product.APP else BACK, fields)
         if isinstance(said, Lost):
@@ -258,7 +258,7 @@ class UnionPayChannel:
     async def _sign(self, merchant: Merchant, request: SignRequest) -> Answer:
         fields = messages.sign(request, await self._encrypt(merchant))
         if fields["txnType"] == "79":
-            page = messages.form(self._config.gateway_url + FRONT, await self._signed(merchant, fields))
+            page = messages.form(self._config.base_url + FRONT, await self._signed(merchant, fields))
             return Answer(request.mandate_no, Outcome.ACCEPTED, action_kind="FORM", action_value=page)
         return await self._mandate(merchant, request.mandate_no, request.mandate_no, fields)
 
@@ -364,7 +364,7 @@ class UnionPayChannel:
 
     async def _ask(self, merchant: Merchant, path: str, fields: Fields, *, bytes_max: int = 0) -> Fields | Lost:
         """Send one request; return its verified answer, or what is known without one."""
-        url = path if "://" in path else self._config.gateway_url + path
+        url = path if "://" in path else self._config.base_url + path
         body = urllib.parse.urlencode(await self._signed(merchant, fields)).encode()
         reply = await self._transport.send("POST", url, headers=_FORM, body=body, answer_bytes_max=bytes_max)
         if isinstance(reply, Lost):

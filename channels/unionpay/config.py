@@ -33,7 +33,7 @@ CREDENTIALS = Needs(
     (_OWN,),
 )
 
-GATEWAY_URL = "https://gateway.95516.com"
+BASE_URL = "https://gateway.95516.com"
 FILE_URL = "https://filedownload.95516.com"
 # Whom the certificates of answers and notices must name; the test environment also signs as `00040000:SIGN`.
 PLATFORM_NAMES = ("中国银联股份有限公司",)
@@ -90,7 +90,7 @@ class UnionPayConfig:
 
     channel_id: str
     merchants: Mapping[str, Merchant]
-    gateway_url: str = GATEWAY_URL
+    base_url: str = BASE_URL
     file_url: str = FILE_URL
     products: Mapping[str, Product] = field(default_factory=lambda: dict(PRODUCTS))
     pay_window_s: int = PAY_WINDOW_S
@@ -109,7 +109,7 @@ class UnionPayConfig:
         return cls(
             channel_id,
             _merchants(channel_id, accounts, names),
-            settings.get("gateway_url", GATEWAY_URL).rstrip("/"),
+            settings.get("base_url", BASE_URL).rstrip("/"),
             settings.get("file_url", FILE_URL).rstrip("/"),
             products,
             settings.get("pay_window_s", PAY_WINDOW_S),

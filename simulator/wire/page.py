@@ -2,6 +2,11 @@
 
 from collections.abc import Iterable
 from html import escape
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+
+from simulator.wire.front import read_body
 
 _PAGE = """<!doctype html>
 <html lang="zh"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -23,6 +28,12 @@ def payer_page(title: str, rows: Iterable[tuple[str, str]], *, action: str) -> b
     """Write the page. `action` gets the form field `act`, which is pay or cancel."""
     cells = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
     return _PAGE.format(title=escape(title), rows=cells, action=escape(action)).encode()
+
+
+async def chosen(request: Request) -> str:
+    """Return which button of the page was pressed: pay or cancel, "" for neither."""
+    body = await read_body(request)
+    return parse_qs(body.decode("latin-1")).get("act", [""])[0]
 
 
 def posting_page(action: str, fields: Iterable[tuple[str, str]]) -> bytes:

@@ -423,7 +423,7 @@ class UnionPayBench(WireBench):
     def __init__(self, world: World, transport: _Wire, base_url: str, accounts: Sequence[HubAccount]) -> None:
         super().__init__(world, transport)
         settings = {
-            "gateway_url": base_url,
+            "base_url": base_url,
             "file_url": f"{base_url}/file",
             "products": {"": "BACK"},
             "concurrency_max": 20,

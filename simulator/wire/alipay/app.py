@@ -19,7 +19,7 @@ from simulator.wire.alipay.notices import AlipayVoice
 from simulator.wire.alipay.signing import Seal, is_signed
 from simulator.wire.alipay.words import MESSAGES
 from simulator.wire.front import Endpoint, Front, read_body
-from simulator.wire.page import payer_page
+from simulator.wire.page import chosen, payer_page
 from simulator.words import Word
 
 _REQUIRED = ("method", "app_id", "sign_type", "sign", "timestamp", "version")
@@ -145,8 +145,8 @@ class _Page:
             rows = [("金额", yuan(attempt.amount_minor)), ("商品", attempt.memo.get("subject", "")),
                     ("订单", attempt.number)]  # fmt: skip
             return HTMLResponse(payer_page("支付宝 Alipay", rows, action=request.url.path))
-        chosen = dict(await request.form()).get("act")
-        self._front.world.payer_acts(channel_id, attempt, pays=chosen == "pay")
+        pressed = await chosen(request)
+        self._front.world.payer_acts(channel_id, attempt, pays=pressed == "pay")
         if attempt.memo.get("return_url") and attempt.word is Word.PAID:
             return RedirectResponse(await self._return_url(attempt), status_code=302)
         return HTMLResponse(f"<p>{attempt.word}</p>")

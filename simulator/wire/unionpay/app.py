@@ -11,7 +11,7 @@ from simulator.records import Attempt, Mandate
 from simulator.voice import Telling, Voice
 from simulator.wire.accounts import Account
 from simulator.wire.front import Endpoint, Front, read_body
-from simulator.wire.page import payer_page, posting_page
+from simulator.wire.page import chosen, payer_page, posting_page
 from simulator.wire.unionpay import batches, files, notices, transactions, words
 from simulator.wire.unionpay.messages import ORDER_NO, Fields, Invalid, read_form, time_of, write_answer
 from simulator.wire.unionpay.notices import UnionPayVoice
@@ -133,12 +133,12 @@ class _Page:
             binds = isinstance(record, Mandate)
             rows = [("订单", record.number)] + ([] if binds else [("金额(分)", str(record.amount_minor))])
             return HTMLResponse(payer_page("银联 UnionPay", rows, action=request.url.path))
-        chosen = dict(await request.form()).get("act")
+        pressed = await chosen(request)
         world, channel_id = self._front.world, request.path_params["channel_id"]
         if isinstance(record, Mandate):
-            world.person_acts(channel_id, record, agrees=chosen == "pay")
+            world.person_acts(channel_id, record, agrees=pressed == "pay")
         else:
-            world.payer_acts(channel_id, record, pays=chosen == "pay")
+            world.payer_acts(channel_id, record, pays=pressed == "pay")
         address = record.memo.get("front_url", "")
         if not address or record.word not in (Word.PAID, SideWord.MANDATE_SIGNED):
             return HTMLResponse(f"<p>{record.word}</p>")

@@ -13,7 +13,7 @@ from simulator.codec import Flaw
 from simulator.voice import Voice
 from simulator.wire.accounts import Account
 from simulator.wire.front import Endpoint, Front, Told, read_body
-from simulator.wire.page import payer_page
+from simulator.wire.page import chosen, payer_page
 from simulator.wire.wechatpay import contracts, methods, trades, transfers
 from simulator.wire.wechatpay.bills import Statements
 from simulator.wire.wechatpay.certificates import certificates
@@ -188,11 +188,6 @@ def _unsigned(text: str, issue: str, method: str = "", target: str = "", message
     return Refusal(401, "SIGN_ERROR", text, detail)
 
 
-async def _chosen(request: Request) -> str:
-    """Return which button a person pressed."""
-    return dict(parse_qsl((await read_body(request)).decode("latin-1"))).get("act", "")
-
-
 class _Page:
     """Serves the payer's page of one transaction."""
 
@@ -209,8 +204,8 @@ class _Page:
             yuan = f"{attempt.amount_minor // 100}.{attempt.amount_minor % 100:02d}"
             rows = [("金额", yuan), ("商品", attempt.memo.get("subject", "")), ("订单", attempt.number)]
             return HTMLResponse(payer_page("微信支付 WeChat Pay", rows, action=f"{request.url.path}"))
-        chosen = await _chosen(request)
-        self._front.world.payer_acts(channel_id, attempt, pays=chosen == "pay")
+        pressed = await chosen(request)
+        self._front.world.payer_acts(channel_id, attempt, pays=pressed == "pay")
         return HTMLResponse(f"<p>{attempt.word}</p>")
 
 
@@ -229,6 +224,6 @@ class _SignPage:
             return HTMLResponse("no such contract", status_code=404)
         if request.method == "GET":
             return HTMLResponse(payer_page("微信支付 签约", [("协议", mandate.number)], action=request.url.path))
-        chosen = await _chosen(request)
-        self._front.world.person_acts(channel_id, mandate, agrees=chosen == "pay")
+        pressed = await chosen(request)
+        self._front.world.person_acts(channel_id, mandate, agrees=pressed == "pay")
         return HTMLResponse(f"<p>{mandate.word}</p>")
