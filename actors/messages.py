@@ -10,7 +10,10 @@ from domain.refusals import Refusal
 
 
 class NewPayment(NamedTuple):
-    """A validated wish to collect an order. `expire_ms` is Unix milliseconds; `method` "" leaves the choice to us."""
+    """A validated wish to collect an order. `expire_ms` is Unix milliseconds; `method` "" leaves the choice to us.
+
+    `from_cashier` tells that a payer chose from what was offered: what is not offered any more is another refusal then.
+    """
 
     tenant_id: str
     request_id: str
@@ -26,6 +29,7 @@ class NewPayment(NamedTuple):
     payer_ref: str
     expire_ms: int
     institution_id: str = ""
+    from_cashier: bool = False
 
 
 class Accepted(NamedTuple):

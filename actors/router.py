@@ -29,6 +29,7 @@ from domain import payments as life
 from domain import refunds as refund_life
 from domain import tenancy
 from domain.account_limits import Allowance, Wish, fitting
+from domain.cashier import order_changed
 from domain.evidence import Evidence, Outcome
 from domain.health import HealthSnapshot
 from domain.identifiers import RANDOM_BYTES, attempt_number, identifier
@@ -259,7 +260,7 @@ class Router:
         decision = self._decide(order, table, now_ms)
         account = decision.chosen
         if account is None:
-            return no_route(decision)
+            return order_changed(reason_text(decision)[:900]) if order.from_cashier else no_route(decision)
         self._allowances.spend(account.account_id, order.amount_minor)
         self._note_limits(order, decision, now_ms)
         intent = store.Intent(

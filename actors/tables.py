@@ -12,7 +12,6 @@ from domain.refusals import Refused
 from domain.routing import Account, RoutingTable
 from domain.rule_sets import RuleSet, from_record
 from domain.rules import CompiledRules, compile_rules
-from domain.settings import Settings
 from domain.tenancy import Institution, lineage
 from domain.windows import Window
 from storage.desk import AccountRow, Desk, Tenant
@@ -50,14 +49,8 @@ def _table(tenant: Tenant, desk: Desk, windows: tuple[Window, ...]) -> RoutingTa
         margin_bps=routing.get("margin_bps", 10_000),
         explore_share=routing.get("explore_share", 0.0),
         config_version=desk.version,
-        settings=settings_of(tenant, desk),
+        settings=desk.settings_of(tenant.tenant_id),
     )
-
-
-def settings_of(tenant: Tenant, desk: Desk) -> Settings:
-    """Return what is set for a tenant."""
-    branches = tenant.institutions
-    return Settings(tenant.tenant_id, desk.settings, {name: tuple(lineage(branches, name)) for name in branches})
 
 
 def account_of(row: AccountRow, below: Mapping[str, set[str]] | None = None) -> Account:

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from domain.money import AMOUNT_MINOR_MAX, CURRENCY_DECIMALS
 from domain.refusals import Violation
 
-# An order lives a quarter of an hour unless it says otherwise, and a day at most.
-LIFETIME_MS = 15 * 60_000
+# An order lives a day at most; how long it lives unless it says so is the setting order.expire_s.
 LIFETIME_MS_MAX = 24 * 3_600_000
 # Clocks of callers differ from ours by so much at most.
 CLOCK_SKEW_MS = 5 * 60_000

@@ -28,7 +28,7 @@ class Key(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
-METHODS = ("QR", "CARD", "E_BANK", "WECHAT_PAY", "ALIPAY", "UNION_PAY", "QUICK_PAY", "REMITTANCE", "CHEQUE")
+METHODS = ("WECHAT_PAY", "ALIPAY", "UNION_PAY", "BANK_CARD", "QUICK_CARD", "E_BANK", "REMITTANCE", "CHEQUE")
 
 KEYS: Mapping[str, Key] = {
     key.name: key

@@ -11,7 +11,7 @@ from domain.health import Health, HealthSnapshot
 from domain.identifiers import RANDOM_BYTES, identifier
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import channels_pb2, channels_pb2_grpc, common_pb2
-from servers import commands, pages, translate, windows
+from servers import channel_setup, commands, pages, translate, windows
 from servers.desk import DeskView
 from servers.identity import caller
 from storage import channels as store
@@ -167,6 +167,20 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
         message.proposal.CopyFrom(translate.proposal_message(proposed))
         return message
 
+    async def CreateChannel(
+        self, request: channels_pb2.CreateChannelRequest, context: Any
+    ) -> channels_pb2.ChannelConfig:
+        """Make a channel known to all tenants."""
+        _refuse(windows.text_violations(request.request_id, request.reason))
+        return await channel_setup.create(self._database, request)
+
+    async def UpdateChannel(
+        self, request: channels_pb2.UpdateChannelRequest, context: Any
+    ) -> channels_pb2.ChannelConfig:
+        """Rename a channel, or change its settings."""
+        _refuse(windows.text_violations(request.request_id, request.reason))
+        return await channel_setup.update(self._database, request)
+
     async def _tell(self, channel_id: str, state: Health, *, until_ms: int, reason: str) -> None:
         """Have the connector know at once what it would read in a second."""
         try:
@@ -224,3 +238,8 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
         )
         message.windows.extend(windows.window_message(row, _now_ms()) for row in found)
         return message
+
+
+def _refuse(violations: list[Violation]) -> None:
+    if violations:
+        raise Refused(invalid(*violations))

@@ -1,10 +1,12 @@
 """What a gateway holds of the desk in memory: accounts, channels, windows and keys, read again within a second of a change."""
 
 import asyncio
+import time
 
 import structlog
 
 from domain.permissions import Grant
+from domain.settings import Settings
 from domain.tenancy import with_all_below
 from servers.identity import KeyRing
 from storage import desk as store
@@ -29,6 +31,7 @@ class DeskView:
         self._keys = keys
         self._vault = vault
         self.desk: store.Desk = store.Desk(-1, {}, {}, [], [], {})
+        self._settings: dict[str, Settings] = {}
 
     async def start(self) -> None:
         """Read once."""
@@ -59,7 +62,16 @@ class DeskView:
         if self._vault is not None:
             desk = await self._database.run(with_credentials, desk, self._vault)
         self._keys.replace(_with_branches(await self._database.run(identity_store.load), desk))
-        self.desk = desk
+        self.desk, self._settings = desk, {}
+
+    def settings_of(self, tenant_id: str) -> Settings:
+        """Return what is set for a tenant now."""
+        now_ms = time.time_ns() // 1_000_000
+        if (later := self.desk.at(now_ms)) is not self.desk:
+            self.desk, self._settings = later, {}
+        if tenant_id not in self._settings:
+            self._settings[tenant_id] = self.desk.settings_of(tenant_id)
+        return self._settings[tenant_id]
 
     def accounts_of(self, tenant_id: str) -> list[store.AccountRow]:
         """Return a tenant's merchant accounts, by channel."""

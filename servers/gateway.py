@@ -341,6 +341,15 @@ class Gateway:
             raise Refused(answer)
         return answer  # type: ignore[no-any-return]
 
+    async def dry_run_many(self, facts: list[OrderFacts]) -> list[Decision]:
+        """Decide for orders of one tenant that are not made, in one call. Raise Refused for the first that is refused."""
+        decisions: list[Decision] = []
+        for answer in await self._send_dry_runs(facts):
+            if isinstance(answer, Refusal):
+                raise Refused(answer)
+            decisions.append(answer)
+        return decisions
+
     async def _send_dry_runs(self, facts: list[OrderFacts]) -> list[Decision | Refusal]:
         return await self._by_router("dry_run", facts)
 

@@ -32,6 +32,8 @@ from protos.paydesk.v1 import (
     routing_pb2_grpc,
     simulator_pb2,
     simulator_pb2_grpc,
+    tenants_pb2,
+    tenants_pb2_grpc,
 )
 from servers.approvals import ApprovalsService
 from servers.audit import AuditService
@@ -47,6 +49,7 @@ from servers.principals import IdentityService
 from servers.routing import RoutingService
 from servers.simulator import SimulatorService
 from servers.tenant_database import TenantDatabase
+from servers.tenants import TenantsService
 from servers.tls import Files, server_credentials
 from storage import row_security
 from storage.database import Database
@@ -90,7 +93,7 @@ class Parts:
 
 
 SERVICES = (
-    payments_pb2, channels_pb2, routing_pb2, events_pb2, approvals_pb2, identity_pb2, credentials_pb2, audit_pb2,
+    payments_pb2, channels_pb2, routing_pb2, tenants_pb2, events_pb2, approvals_pb2, identity_pb2, credentials_pb2, audit_pb2,
     simulator_pb2,
 )  # fmt: skip
 
@@ -115,10 +118,11 @@ def options(listening: Listening) -> list[tuple[str, int]]:
 def add_services(door: Door, parts: Parts, *, simulator: bool) -> None:
     """Put every service behind the door."""
     gateway, desk, directory, database = parts.gateway, parts.desk, parts.directory, parts.database
-    payments_pb2_grpc.add_PaymentsServicer_to_server(PaymentsService(gateway, database), door)
+    payments_pb2_grpc.add_PaymentsServicer_to_server(PaymentsService(gateway, database, desk), door)
     channels_pb2_grpc.add_ChannelsServicer_to_server(ChannelsService(desk, directory, database), door)
     routing_pb2_grpc.add_RoutingServicer_to_server(RoutingService(gateway, desk, database), door)
     events_pb2_grpc.add_EventsServicer_to_server(EventsService(database), door)
+    tenants_pb2_grpc.add_TenantsServicer_to_server(TenantsService(database, desk), door)
     approvals_pb2_grpc.add_ApprovalsServicer_to_server(ApprovalsService(database), door)
     identity_pb2_grpc.add_IdentityServicer_to_server(IdentityService(database, parts.pepper), door)
     credentials_pb2_grpc.add_CredentialsServicer_to_server(CredentialsService(desk, database, parts.vault), door)

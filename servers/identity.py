@@ -81,6 +81,12 @@ _DECIDE = frozenset({"FINANCE_CHECKER", "CHANNEL_ADMIN", "SRE", "TENANT_ADMIN"})
 _KEEP_KEYS = frozenset({"CHANNEL_ADMIN", "TENANT_ADMIN"})
 _SANDBOX = frozenset({"LOADTEST"})
 
+# What contracts cost is for a tenant's own people to see.
+_STAFF = _READ - {"PARTNER_API"}
+_ORGANISE = frozenset({"TENANT_ADMIN", "FINANCE_MAKER"})
+_CONFIGURE = _ORGANISE | {"CHANNEL_ADMIN"}
+_PLATFORM = frozenset({"PLATFORM_ADMIN"})
+
 RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Payments/CreatePayment": _PAY,
     "/paydesk.v1.Payments/BatchCreatePayments": _PAY,
@@ -89,12 +95,33 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Payments/GetPaymentTimeline": _READ,
     "/paydesk.v1.Payments/ClosePayment": _PAY | _OPERATE,
     "/paydesk.v1.Payments/SyncPayment": _PAY | _OPERATE,
+    "/paydesk.v1.Payments/GetCashier": _READ,
     "/paydesk.v1.Channels/ListChannels": _READ | _CHANNEL,
     "/paydesk.v1.Channels/GetChannelHealth": _READ | _CHANNEL,
     "/paydesk.v1.Channels/SetMaintenanceWindow": _CHANNEL,
     "/paydesk.v1.Channels/ListMaintenanceWindows": _READ | _CHANNEL,
     "/paydesk.v1.Channels/CancelMaintenanceWindow": _CHANNEL,
     "/paydesk.v1.Channels/ForceChannelState": _CHANNEL,
+    "/paydesk.v1.Channels/CreateChannel": _PLATFORM,
+    "/paydesk.v1.Channels/UpdateChannel": _PLATFORM,
+    "/paydesk.v1.Tenants/CreateTenant": _PLATFORM,
+    "/paydesk.v1.Tenants/GetTenant": _READ | _CONFIGURE | _PLATFORM,
+    "/paydesk.v1.Tenants/ListTenants": _PLATFORM,
+    "/paydesk.v1.Tenants/UpdateTenant": _PLATFORM,
+    "/paydesk.v1.Tenants/CreateInstitution": _ORGANISE,
+    "/paydesk.v1.Tenants/ListInstitutions": _READ | _CONFIGURE,
+    "/paydesk.v1.Tenants/UpdateInstitution": _ORGANISE,
+    "/paydesk.v1.Tenants/CreateProduct": _ORGANISE,
+    "/paydesk.v1.Tenants/ListProducts": _READ | _CONFIGURE,
+    "/paydesk.v1.Tenants/UpdateProduct": _ORGANISE,
+    "/paydesk.v1.Tenants/CreateMerchantAccount": _CONFIGURE,
+    "/paydesk.v1.Tenants/GetMerchantAccount": _STAFF | _CONFIGURE,
+    "/paydesk.v1.Tenants/ListMerchantAccounts": _STAFF | _CONFIGURE,
+    "/paydesk.v1.Tenants/UpdateMerchantAccount": _CONFIGURE,
+    "/paydesk.v1.Tenants/ListMerchantAccountVersions": _STAFF | _CONFIGURE,
+    "/paydesk.v1.Tenants/SetSetting": _ORGANISE | _PLATFORM,
+    "/paydesk.v1.Tenants/ListSettings": _STAFF | _CONFIGURE | _PLATFORM,
+    "/paydesk.v1.Tenants/ExplainConfig": _STAFF | _CONFIGURE | _PLATFORM,
     "/paydesk.v1.Routing/ExplainRoute": _READ,
     "/paydesk.v1.Routing/DryRunRoute": _READ | _CHANNEL,
     "/paydesk.v1.Routing/ListRuleSets": _READ | _CHANNEL,

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.messages import CloseWish
-from domain import orders
+from actors.tables import account_of
+from domain import cashier, orders
 from domain.delivery import event_id
 from domain.payments import Payment
 from domain.refusals import Refusal, Refused, Violation, invalid
+from domain.settings import Level
 from protos.paydesk.v1 import payments_pb2, payments_pb2_grpc
 from servers import commands, pages, translate
+from servers.desk import DeskView
 from servers.gateway import Gateway
 from servers.identity import caller, check_reach, reaches
 from servers.refusals import status_message
@@ -31,13 +34,16 @@ def _now_ms() -> int:
 class PaymentsService(payments_pb2_grpc.PaymentsServicer):
     """Translates; the gateway carries, the router decides."""
 
-    def __init__(self, gateway: Gateway, database: Database) -> None:
+    def __init__(self, gateway: Gateway, database: Database, desk: DeskView) -> None:
         self._gateway = gateway
         self._database = database
+        self._desk = desk
 
     async def CreatePayment(self, request: payments_pb2.CreatePaymentRequest, context: Any) -> payments_pb2.Payment:
         """Collect an order, and answer with its first outcome."""
-        order = translate.new_payment(request, tenant_id=caller().tenant_id, now_ms=_now_ms())
+        tenant_id = caller().tenant_id
+        settings = self._desk.settings_of(tenant_id)
+        order = translate.new_payment(request, tenant_id=tenant_id, now_ms=_now_ms(), settings=settings)
         check_reach(order.institution_id, order.product_code)
         return translate.payment_message(await self._gateway.create(order, remaining_s=context.time_remaining()))
 
@@ -55,13 +61,14 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
     ) -> payments_pb2.BatchCreatePaymentsResponse:
         """Translate there and back with pauses, so that online calls do not wait for hundreds of payments."""
         tenant_id, now_ms = caller().tenant_id, _now_ms()
+        settings = self._desk.settings_of(tenant_id)
         results: list[Payment | Refusal | None] = []
         wishes = []
         for index, item in enumerate(requests):
             if index % TRANSLATE_MAX == TRANSLATE_MAX - 1:
                 await asyncio.sleep(0)
             try:
-                wish = translate.new_payment(item, tenant_id=tenant_id, now_ms=now_ms)
+                wish = translate.new_payment(item, tenant_id=tenant_id, now_ms=now_ms, settings=settings)
                 check_reach(wish.institution_id, wish.product_code)
                 wishes.append(wish)
                 results.append(None)
@@ -78,6 +85,21 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
             else:
                 response.results.add(payment=translate.payment_message(answer))
         return response
+
+    async def GetCashier(self, request: payments_pb2.GetCashierRequest, context: Any) -> payments_pb2.Cashier:
+        """Tell which methods a cashier shows for an order, and why some can't be used now."""
+        facts = translate.cashier_facts(request, tenant_id=caller().tenant_id)
+        check_reach(facts.institution_id, facts.product_code)
+        settings = self._desk.settings_of(facts.tenant_id)
+        level = Level(facts.tenant_id, facts.institution_id, facts.product_code, facts.source, facts.terminal)
+        accounts = {row.account_id: account_of(row) for row in self._desk.accounts_of(facts.tenant_id)}
+        methods = cashier.methods_of(accounts.values(), facts, settings.value("cashier.display_order", level))
+        decisions = await self._gateway.dry_run_many([facts._replace(method=method) for method in methods])
+        entries = cashier.entries(dict(zip(methods, decisions, strict=True)), accounts, facts, now_ms=_now_ms())
+        return translate.cashier_message(
+            entries, facts, config_version=decisions[0].config_version if decisions else 0,
+            expire_s=settings.value("order.expire_s", level),
+        )  # fmt: skip
 
     async def GetPayment(self, request: payments_pb2.GetPaymentRequest, context: Any) -> payments_pb2.Payment:
         """Read one payment."""

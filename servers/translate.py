@@ -1,14 +1,17 @@
 """Between protobuf and the values inside: pure, both ways."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from actors.messages import NewPayment
-from domain import orders
+from domain import cashier, orders
 from domain.payments import Payment, State
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
+from domain.routing import OrderFacts
+from domain.settings import Level, Settings
 from protos.paydesk.v1 import common_pb2, payments_pb2
 from storage.approvals import Proposed
 
@@ -20,8 +23,8 @@ _METHODS: dict[int, str] = {
 _TERMINALS: dict[int, str] = {
     value: "" if value == 0 else name.removeprefix("TERMINAL_") for name, value in common_pb2.Terminal.items()
 }
-_METHOD_VALUES: dict[str, Any] = {name: value for value, name in _METHODS.items()}
-_TERMINAL_VALUES: dict[str, Any] = {name: value for value, name in _TERMINALS.items()}
+METHOD_VALUES: dict[str, Any] = {name: value for value, name in _METHODS.items()}
+TERMINAL_VALUES: dict[str, Any] = {name: value for value, name in _TERMINALS.items()}
 _ACTIONS = {
     "QR_CODE": payments_pb2.PayerAction.KIND_QR_CODE, "REDIRECT": payments_pb2.PayerAction.KIND_REDIRECT,
     "FORM": payments_pb2.PayerAction.KIND_FORM, "JSAPI": payments_pb2.PayerAction.KIND_JSAPI,
@@ -65,7 +68,7 @@ def method_name(value: int) -> str | None:
 
 def method_value(method: str) -> Any:
     """Return the wire's number of a method; "" is unspecified."""
-    return _METHOD_VALUES[method]
+    return METHOD_VALUES[method]
 
 
 def terminal_name(value: int) -> str | None:
@@ -81,8 +84,8 @@ def payment_message(payment: Payment) -> payments_pb2.Payment:
         order_no=payment.order_no,
         product_code=payment.product_code,
         amount=common_pb2.Money(amount_minor=payment.amount_minor, currency_code=payment.currency_code),
-        method=_METHOD_VALUES[payment.method],
-        terminal=_TERMINAL_VALUES[payment.terminal],
+        method=METHOD_VALUES[payment.method],
+        terminal=TERMINAL_VALUES[payment.terminal],
         source=payment.source,
         subject=payment.subject,
         state=_STATES[payment.state],
@@ -122,7 +125,9 @@ def content_hash(parts: tuple[Any, ...]) -> str:
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
-def new_payment(request: payments_pb2.CreatePaymentRequest, *, tenant_id: str, now_ms: int) -> NewPayment:
+def new_payment(
+    request: payments_pb2.CreatePaymentRequest, *, tenant_id: str, now_ms: int, settings: Settings
+) -> NewPayment:
     """Read a wish to collect an order. Raise Refused with every field that breaks a rule."""
     amount_minor, currency_code = request.amount.amount_minor, request.amount.currency_code
     method, terminal = _METHODS.get(request.method), _TERMINALS.get(request.terminal)
@@ -149,11 +154,56 @@ def new_payment(request: payments_pb2.CreatePaymentRequest, *, tenant_id: str, n
     if violations:
         raise Refused(invalid(*violations))
     assert method is not None and terminal is not None
+    if request.cashier_version:
+        facts = OrderFacts(tenant_id, request.order_no, request.product_code, amount_minor, currency_code, method, terminal,
+                           request.source, request.payer_ref, request.institution_id)  # fmt: skip
+        if refusal := cashier.changed(request.cashier_version, facts):
+            raise Refused(refusal)
+    if not expire_ms:
+        level = Level(tenant_id, request.institution_id, request.product_code, request.source, terminal, method)
+        expire_ms = now_ms + 1_000 * settings.value("order.expire_s", level)
     return NewPayment(
         tenant_id, request.request_id, content_hash(content), request.order_no, request.product_code, amount_minor,
         currency_code, method, terminal, request.source, request.subject, request.payer_ref,
-        expire_ms or now_ms + orders.LIFETIME_MS, request.institution_id,
+        expire_ms, request.institution_id, bool(request.cashier_version),
     )  # fmt: skip
+
+
+def cashier_facts(request: payments_pb2.GetCashierRequest, *, tenant_id: str) -> OrderFacts:
+    """Read the facts that a cashier is shown for. Raise Refused with every field that breaks a rule."""
+    terminal = _TERMINALS.get(request.terminal)
+    violations = [
+        *orders.text_violations(
+            order_no=request.order_no, product_code=request.product_code, source=request.source,
+            payer_ref=request.payer_ref, institution_id=request.institution_id,
+        ),
+        *orders.amount_violations(request.amount.amount_minor, request.amount.currency_code),
+    ]  # fmt: skip
+    if terminal is None:
+        violations.append(Violation("terminal", f"{request.terminal} is no terminal"))
+    if violations:
+        raise Refused(invalid(*violations))
+    return OrderFacts(
+        tenant_id, request.order_no, request.product_code, request.amount.amount_minor, request.amount.currency_code, "",
+        terminal or "", request.source, request.payer_ref, request.institution_id,
+    )  # fmt: skip
+
+
+def cashier_message(
+    entries: Sequence[cashier.Entry], facts: OrderFacts, *, config_version: int, expire_s: int
+) -> payments_pb2.Cashier:
+    """Write a cashier for the wire."""
+    enabled = [entry.method for entry in entries if entry.enabled]
+    message = payments_pb2.Cashier(version=cashier.version_of(facts, enabled, config_version), expire_s=expire_s)
+    for entry in entries:
+        written = message.entries.add(
+            method=METHOD_VALUES.get(entry.method, 0), enabled=entry.enabled, visible=entry.visible,
+            reason_code=entry.reason_code, reason_text=entry.reason_text, display_order=entry.display_order,
+            promotion=entry.promotion,
+        )  # fmt: skip
+        for bound, amount_minor in ((written.min_amount, entry.min_amount_minor), (written.max_amount, entry.max_amount_minor)):
+            bound.amount_minor, bound.currency_code = amount_minor, facts.currency_code
+    return message
 
 
 def reused(request_id: str) -> Refusal:

@@ -48,6 +48,15 @@ def recent_changes(connection: Connection, *, channel_id: str, limit: int) -> li
     return [HealthChange(*row) for row in rows]
 
 
+def config_of(connection: Connection, *, channel_id: str) -> tuple[str, str, dict[str, Any], int] | None:
+    """Read what a channel is set up with: name, kind, settings and version; None when there is no such channel."""
+    row = connection.execute(
+        text("SELECT display_name, kind, settings, version FROM channels WHERE channel_id = :channel_id"),
+        {"channel_id": channel_id},
+    ).one_or_none()
+    return (row[0], row[1], row[2], row[3]) if row else None
+
+
 # --- operators' hands -------------------------------------------------------------------------------------------------
 
 

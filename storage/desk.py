@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 from domain import terms
 from domain.credentials import Credentials
 from domain.refusals import Refused, Violation, invalid
-from domain.settings import Level, Setting, value_violation
-from domain.tenancy import Institution, Product
+from domain.settings import Level, Setting, Settings, value_violation
+from domain.tenancy import Institution, Product, lineage
 from domain.windows import Window
 from storage import approval_policies, windows
 
@@ -81,6 +81,12 @@ class Desk(NamedTuple):
         moments = [item.valid_from_ms for item in self.later_accounts]
         moments += [item.valid_from_ms for item in self.later_settings]
         return min(moments, default=0)
+
+    def settings_of(self, tenant_id: str) -> Settings:
+        """Return what is set for a tenant."""
+        tenant = self.tenants.get(tenant_id)
+        branches = tenant.institutions if tenant else {}
+        return Settings(tenant_id, self.settings, {name: tuple(lineage(branches, name)) for name in branches})
 
     def at(self, now_ms: int) -> "Desk":
         """Return the desk with everything in force whose moment has come."""

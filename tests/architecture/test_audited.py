@@ -17,7 +17,9 @@ HISTORY = {
 # The name of the entry is Service.Method. `tests/integration/test_audit.py` and the tests of each service see them written.
 AUDITED = {
     "Payments/ClosePayment", "Payments/SyncPayment", "Channels/SetMaintenanceWindow", "Channels/ForceChannelState",
-    "Events/ResendEvent", "Identity/CreatePrincipal", "Identity/DisablePrincipal", "Identity/GrantRole",
+    "Events/ResendEvent", "Channels/CreateChannel", "Channels/UpdateChannel", "Tenants/CreateTenant", "Tenants/UpdateTenant",
+    "Tenants/CreateInstitution", "Tenants/UpdateInstitution", "Tenants/CreateProduct", "Tenants/UpdateProduct",
+    "Tenants/CreateMerchantAccount", "Tenants/UpdateMerchantAccount", "Tenants/SetSetting", "Identity/CreatePrincipal", "Identity/DisablePrincipal", "Identity/GrantRole",
     "Identity/RevokeRole", "Identity/CreateApiKey", "Identity/RevokeApiKey", "Identity/BindCertificate",
     "Identity/UnbindCertificate", "Audit/ExportAudit", "Approvals/DecideApprovals", "Approvals/CancelApproval",
     "Approvals/SetApprovalPolicy", "Channels/CancelMaintenanceWindow", "Routing/CreateRuleSetDraft",

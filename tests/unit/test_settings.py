@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actors.tables import routing_tables, settings_of
+from actors.tables import routing_tables
 from domain.routing import OrderFacts, decide
 from domain.settings import KEYS, Level, Setting, Settings, value_violation
 from domain.tenancy import Institution, Product
@@ -116,7 +116,7 @@ def test_no_tenant_ever_carries_another_tenants_merchant_number_or_setting() -> 
             chosen = decide(order, table, {}, now_ms=1, draw=0.0).chosen
             assert chosen is None or chosen.merchant_no.startswith(f"{tenant_id}-")
             level = Level(tenant_id, order.institution_id, "AUTO", order.source)
-            found = settings_of(desk.tenants[tenant_id], desk).resolve("routing.margin_bps", level)
+            found = desk.settings_of(tenant_id).resolve("routing.margin_bps", level)
             assert found.chosen.value in (10_000, 1 + place)
             assert all(item.level is None or item.level.tenant_id == tenant_id for item in found.passed_over)
             seen += chosen is not None

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from protos.paydesk.v1 import common_pb2 as paydesk_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19paydesk/v1/channels.proto\x12\npaydesk.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17paydesk/v1/common.proto\"\xf1\x01\n\x07\x43hannel\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12#\n\x07methods\x18\x04 \x03(\x0e\x32\x12.paydesk.v1.Method\x12\x12\n\naccount_id\x18\x05 \x01(\t\x12\x0f\n\x07\x66\x65\x65_bps\x18\x06 \x01(\x05\x12%\n\nmax_amount\x18\x07 \x01(\x0b\x32\x11.paydesk.v1.Money\x12.\n\x05state\x18\x08 \x01(\x0e\x32\x1f.paydesk.v1.ChannelHealth.State\x12\r\n\x05score\x18\t \x01(\x01\"<\n\x13ListChannelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x14ListChannelsResponse\x12%\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x13.paydesk.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x06\n\rChannelHealth\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.paydesk.v1.ChannelHealth.State\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x14\n\x0csuccess_rate\x18\x04 \x01(\x01\x12\x16\n\x0elatency_ms_p95\x18\x05 \x01(\x01\x12\x15\n\runknown_share\x18\x06 \x01(\x01\x12\x16\n\x0e\x63\x61llback_share\x18\x07 \x01(\x01\x12\x13\n\x0b\x61\x64mit_share\x18\x08 \x01(\x01\x12\x0e\n\x06reason\x18\t \x01(\t\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x66orced_until_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x07\x63hanges\x18\x0c \x03(\x0b\x32 .paydesk.v1.ChannelHealth.Change\x12.\n\x07windows\x18\r \x03(\x0b\x32\x1d.paydesk.v1.MaintenanceWindow\x12&\n\x08proposal\x18\x0e \x01(\x0b\x32\x14.paydesk.v1.Proposal\x1a\x81\x01\n\x06\x43hange\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.paydesk.v1.ChannelHealth.State\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xb1\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_HEALTHY\x10\x01\x12\x12\n\x0eSTATE_DEGRADED\x10\x02\x12\x0e\n\nSTATE_OPEN\x10\x03\x12\x13\n\x0fSTATE_HALF_OPEN\x10\x04\x12\x15\n\x11STATE_FORCED_OPEN\x10\x05\x12\x17\n\x13STATE_FORCED_CLOSED\x10\x06\x12\x15\n\x11STATE_MAINTENANCE\x10\x07\"-\n\x17GetChannelHealthRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\"\xa0\x04\n\x11MaintenanceWindow\x12\x11\n\twindow_id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x12\n\naccount_id\x18\x06 \x01(\t\x12\"\n\x06method\x18\x07 \x01(\x0e\x32\x12.paydesk.v1.Method\x12\x34\n\x06weekly\x18\x08 \x01(\x0b\x32$.paydesk.v1.MaintenanceWindow.Weekly\x12\x33\n\x0fnext_start_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_end_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08in_force\x18\x0b \x01(\x08\x12\x11\n\tprincipal\x18\x0c \x01(\t\x12/\n\x0b\x63\x61ncel_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aJ\n\x06Weekly\x12\x0c\n\x04\x64\x61ys\x18\x01 \x03(\x05\x12\x19\n\x11start_time_of_day\x18\x02 \x01(\t\x12\x17\n\x0f\x65nd_time_of_day\x18\x03 \x01(\t\"\xc4\x02\n\x1bSetMaintenanceWindowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x12\n\naccount_id\x18\x06 \x01(\t\x12\"\n\x06method\x18\x07 \x01(\x0e\x32\x12.paydesk.v1.Method\x12\x34\n\x06weekly\x18\x08 \x01(\x0b\x32$.paydesk.v1.MaintenanceWindow.Weekly\x12\x10\n\x08\x66or_ever\x18\t \x01(\x08\x12\x0f\n\x07overlap\x18\n \x01(\x08\"p\n\x1dListMaintenanceWindowsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nchannel_id\x18\x03 \x01(\t\x12\x14\n\x0cinclude_past\x18\x04 \x01(\x08\"i\n\x1eListMaintenanceWindowsResponse\x12.\n\x07windows\x18\x01 \x03(\x0b\x32\x1d.paydesk.v1.MaintenanceWindow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x85\x01\n\x1e\x43\x61ncelMaintenanceWindowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\twindow_id\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xaa\x01\n\x18\x46orceChannelStateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.paydesk.v1.ChannelHealth.State\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06reason\x18\x05 \x01(\t2\xbe\x04\n\x08\x43hannels\x12Q\n\x0cListChannels\x12\x1f.paydesk.v1.ListChannelsRequest\x1a .paydesk.v1.ListChannelsResponse\x12R\n\x10GetChannelHealth\x12#.paydesk.v1.GetChannelHealthRequest\x1a\x19.paydesk.v1.ChannelHealth\x12^\n\x14SetMaintenanceWindow\x12\'.paydesk.v1.SetMaintenanceWindowRequest\x1a\x1d.paydesk.v1.MaintenanceWindow\x12o\n\x16ListMaintenanceWindows\x12).paydesk.v1.ListMaintenanceWindowsRequest\x1a*.paydesk.v1.ListMaintenanceWindowsResponse\x12\x64\n\x17\x43\x61ncelMaintenanceWindow\x12*.paydesk.v1.CancelMaintenanceWindowRequest\x1a\x1d.paydesk.v1.MaintenanceWindow\x12T\n\x11\x46orceChannelState\x12$.paydesk.v1.ForceChannelStateRequest\x1a\x19.paydesk.v1.ChannelHealthB(\n\x0e\x63om.paydesk.v1P\x01Z\x14paydesk/v1;paydeskv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19paydesk/v1/channels.proto\x12\npaydesk.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17paydesk/v1/common.proto\"\x83\x01\n\rChannelConfig\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12)\n\x08settings\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07version\x18\x05 \x01(\x05\"\x9d\x01\n\x14\x43reateChannelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12)\n\x08settings\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\xa0\x01\n\x14UpdateChannelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12)\n\x08settings\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\xf1\x01\n\x07\x43hannel\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12#\n\x07methods\x18\x04 \x03(\x0e\x32\x12.paydesk.v1.Method\x12\x12\n\naccount_id\x18\x05 \x01(\t\x12\x0f\n\x07\x66\x65\x65_bps\x18\x06 \x01(\x05\x12%\n\nmax_amount\x18\x07 \x01(\x0b\x32\x11.paydesk.v1.Money\x12.\n\x05state\x18\x08 \x01(\x0e\x32\x1f.paydesk.v1.ChannelHealth.State\x12\r\n\x05score\x18\t \x01(\x01\"<\n\x13ListChannelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x14ListChannelsResponse\x12%\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x13.paydesk.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x06\n\rChannelHealth\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.paydesk.v1.ChannelHealth.State\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x14\n\x0csuccess_rate\x18\x04 \x01(\x01\x12\x16\n\x0elatency_ms_p95\x18\x05 \x01(\x01\x12\x15\n\runknown_share\x18\x06 \x01(\x01\x12\x16\n\x0e\x63\x61llback_share\x18\x07 \x01(\x01\x12\x13\n\x0b\x61\x64mit_share\x18\x08 \x01(\x01\x12\x0e\n\x06reason\x18\t \x01(\t\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x66orced_until_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x07\x63hanges\x18\x0c \x03(\x0b\x32 .paydesk.v1.ChannelHealth.Change\x12.\n\x07windows\x18\r \x03(\x0b\x32\x1d.paydesk.v1.MaintenanceWindow\x12&\n\x08proposal\x18\x0e \x01(\x0b\x32\x14.paydesk.v1.Proposal\x1a\x81\x01\n\x06\x43hange\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.paydesk.v1.ChannelHealth.State\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xb1\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_HEALTHY\x10\x01\x12\x12\n\x0eSTATE_DEGRADED\x10\x02\x12\x0e\n\nSTATE_OPEN\x10\x03\x12\x13\n\x0fSTATE_HALF_OPEN\x10\x04\x12\x15\n\x11STATE_FORCED_OPEN\x10\x05\x12\x17\n\x13STATE_FORCED_CLOSED\x10\x06\x12\x15\n\x11STATE_MAINTENANCE\x10\x07\"-\n\x17GetChannelHealthRequest\x12\x12\n\nchannel_id\x18\x01 \x01(\t\"\xa0\x04\n\x11MaintenanceWindow\x12\x11\n\twindow_id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x12\n\naccount_id\x18\x06 \x01(\t\x12\"\n\x06method\x18\x07 \x01(\x0e\x32\x12.paydesk.v1.Method\x12\x34\n\x06weekly\x18\x08 \x01(\x0b\x32$.paydesk.v1.MaintenanceWindow.Weekly\x12\x33\n\x0fnext_start_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_end_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08in_force\x18\x0b \x01(\x08\x12\x11\n\tprincipal\x18\x0c \x01(\t\x12/\n\x0b\x63\x61ncel_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aJ\n\x06Weekly\x12\x0c\n\x04\x64\x61ys\x18\x01 \x03(\x05\x12\x19\n\x11start_time_of_day\x18\x02 \x01(\t\x12\x17\n\x0f\x65nd_time_of_day\x18\x03 \x01(\t\"\xc4\x02\n\x1bSetMaintenanceWindowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x12\n\naccount_id\x18\x06 \x01(\t\x12\"\n\x06method\x18\x07 \x01(\x0e\x32\x12.paydesk.v1.Method\x12\x34\n\x06weekly\x18\x08 \x01(\x0b\x32$.paydesk.v1.MaintenanceWindow.Weekly\x12\x10\n\x08\x66or_ever\x18\t \x01(\x08\x12\x0f\n\x07overlap\x18\n \x01(\x08\"p\n\x1dListMaintenanceWindowsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nchannel_id\x18\x03 \x01(\t\x12\x14\n\x0cinclude_past\x18\x04 \x01(\x08\"i\n\x1eListMaintenanceWindowsResponse\x12.\n\x07windows\x18\x01 \x03(\x0b\x32\x1d.paydesk.v1.MaintenanceWindow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x85\x01\n\x1e\x43\x61ncelMaintenanceWindowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\twindow_id\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xaa\x01\n\x18\x46orceChannelStateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.paydesk.v1.ChannelHealth.State\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06reason\x18\x05 \x01(\t2\xda\x05\n\x08\x43hannels\x12Q\n\x0cListChannels\x12\x1f.paydesk.v1.ListChannelsRequest\x1a .paydesk.v1.ListChannelsResponse\x12R\n\x10GetChannelHealth\x12#.paydesk.v1.GetChannelHealthRequest\x1a\x19.paydesk.v1.ChannelHealth\x12^\n\x14SetMaintenanceWindow\x12\'.paydesk.v1.SetMaintenanceWindowRequest\x1a\x1d.paydesk.v1.MaintenanceWindow\x12o\n\x16ListMaintenanceWindows\x12).paydesk.v1.ListMaintenanceWindowsRequest\x1a*.paydesk.v1.ListMaintenanceWindowsResponse\x12\x64\n\x17\x43\x61ncelMaintenanceWindow\x12*.paydesk.v1.CancelMaintenanceWindowRequest\x1a\x1d.paydesk.v1.MaintenanceWindow\x12T\n\x11\x46orceChannelState\x12$.paydesk.v1.ForceChannelStateRequest\x1a\x19.paydesk.v1.ChannelHealth\x12L\n\rCreateChannel\x12 .paydesk.v1.CreateChannelRequest\x1a\x19.paydesk.v1.ChannelConfig\x12L\n\rUpdateChannel\x12 .paydesk.v1.UpdateChannelRequest\x1a\x19.paydesk.v1.ChannelConfigB(\n\x0e\x63om.paydesk.v1P\x01Z\x14paydesk/v1;paydeskv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,34 +36,40 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paydesk.v1.channels_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016com.paydesk.v1P\001Z\024paydesk/v1;paydeskv1'
-  _globals['_CHANNEL']._serialized_start=132
-  _globals['_CHANNEL']._serialized_end=373
-  _globals['_LISTCHANNELSREQUEST']._serialized_start=375
-  _globals['_LISTCHANNELSREQUEST']._serialized_end=435
-  _globals['_LISTCHANNELSRESPONSE']._serialized_start=437
-  _globals['_LISTCHANNELSRESPONSE']._serialized_end=523
-  _globals['_CHANNELHEALTH']._serialized_start=526
-  _globals['_CHANNELHEALTH']._serialized_end=1309
-  _globals['_CHANNELHEALTH_CHANGE']._serialized_start=1000
-  _globals['_CHANNELHEALTH_CHANGE']._serialized_end=1129
-  _globals['_CHANNELHEALTH_STATE']._serialized_start=1132
-  _globals['_CHANNELHEALTH_STATE']._serialized_end=1309
-  _globals['_GETCHANNELHEALTHREQUEST']._serialized_start=1311
-  _globals['_GETCHANNELHEALTHREQUEST']._serialized_end=1356
-  _globals['_MAINTENANCEWINDOW']._serialized_start=1359
-  _globals['_MAINTENANCEWINDOW']._serialized_end=1903
-  _globals['_MAINTENANCEWINDOW_WEEKLY']._serialized_start=1829
-  _globals['_MAINTENANCEWINDOW_WEEKLY']._serialized_end=1903
-  _globals['_SETMAINTENANCEWINDOWREQUEST']._serialized_start=1906
-  _globals['_SETMAINTENANCEWINDOWREQUEST']._serialized_end=2230
-  _globals['_LISTMAINTENANCEWINDOWSREQUEST']._serialized_start=2232
-  _globals['_LISTMAINTENANCEWINDOWSREQUEST']._serialized_end=2344
-  _globals['_LISTMAINTENANCEWINDOWSRESPONSE']._serialized_start=2346
-  _globals['_LISTMAINTENANCEWINDOWSRESPONSE']._serialized_end=2451
-  _globals['_CANCELMAINTENANCEWINDOWREQUEST']._serialized_start=2454
-  _globals['_CANCELMAINTENANCEWINDOWREQUEST']._serialized_end=2587
-  _globals['_FORCECHANNELSTATEREQUEST']._serialized_start=2590
-  _globals['_FORCECHANNELSTATEREQUEST']._serialized_end=2760
-  _globals['_CHANNELS']._serialized_start=2763
-  _globals['_CHANNELS']._serialized_end=3337
+  _globals['_CHANNELCONFIG']._serialized_start=162
+  _globals['_CHANNELCONFIG']._serialized_end=293
+  _globals['_CREATECHANNELREQUEST']._serialized_start=296
+  _globals['_CREATECHANNELREQUEST']._serialized_end=453
+  _globals['_UPDATECHANNELREQUEST']._serialized_start=456
+  _globals['_UPDATECHANNELREQUEST']._serialized_end=616
+  _globals['_CHANNEL']._serialized_start=619
+  _globals['_CHANNEL']._serialized_end=860
+  _globals['_LISTCHANNELSREQUEST']._serialized_start=862
+  _globals['_LISTCHANNELSREQUEST']._serialized_end=922
+  _globals['_LISTCHANNELSRESPONSE']._serialized_start=924
+  _globals['_LISTCHANNELSRESPONSE']._serialized_end=1010
+  _globals['_CHANNELHEALTH']._serialized_start=1013
+  _globals['_CHANNELHEALTH']._serialized_end=1796
+  _globals['_CHANNELHEALTH_CHANGE']._serialized_start=1487
+  _globals['_CHANNELHEALTH_CHANGE']._serialized_end=1616
+  _globals['_CHANNELHEALTH_STATE']._serialized_start=1619
+  _globals['_CHANNELHEALTH_STATE']._serialized_end=1796
+  _globals['_GETCHANNELHEALTHREQUEST']._serialized_start=1798
+  _globals['_GETCHANNELHEALTHREQUEST']._serialized_end=1843
+  _globals['_MAINTENANCEWINDOW']._serialized_start=1846
+  _globals['_MAINTENANCEWINDOW']._serialized_end=2390
+  _globals['_MAINTENANCEWINDOW_WEEKLY']._serialized_start=2316
+  _globals['_MAINTENANCEWINDOW_WEEKLY']._serialized_end=2390
+  _globals['_SETMAINTENANCEWINDOWREQUEST']._serialized_start=2393
+  _globals['_SETMAINTENANCEWINDOWREQUEST']._serialized_end=2717
+  _globals['_LISTMAINTENANCEWINDOWSREQUEST']._serialized_start=2719
+  _globals['_LISTMAINTENANCEWINDOWSREQUEST']._serialized_end=2831
+  _globals['_LISTMAINTENANCEWINDOWSRESPONSE']._serialized_start=2833
+  _globals['_LISTMAINTENANCEWINDOWSRESPONSE']._serialized_end=2938
+  _globals['_CANCELMAINTENANCEWINDOWREQUEST']._serialized_start=2941
+  _globals['_CANCELMAINTENANCEWINDOWREQUEST']._serialized_end=3074
+  _globals['_FORCECHANNELSTATEREQUEST']._serialized_start=3077
+  _globals['_FORCECHANNELSTATEREQUEST']._serialized_end=3247
+  _globals['_CHANNELS']._serialized_start=3250
+  _globals['_CHANNELS']._serialized_end=3980
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from protos.paydesk.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
@@ -11,6 +12,52 @@ from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class ChannelConfig(_message.Message):
+    __slots__ = ("channel_id", "display_name", "kind", "settings", "version")
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    channel_id: str
+    display_name: str
+    kind: str
+    settings: _struct_pb2.Struct
+    version: int
+    def __init__(self, channel_id: _Optional[str] = ..., display_name: _Optional[str] = ..., kind: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
+
+class CreateChannelRequest(_message.Message):
+    __slots__ = ("request_id", "channel_id", "display_name", "kind", "settings", "reason")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    channel_id: str
+    display_name: str
+    kind: str
+    settings: _struct_pb2.Struct
+    reason: str
+    def __init__(self, request_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., display_name: _Optional[str] = ..., kind: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class UpdateChannelRequest(_message.Message):
+    __slots__ = ("request_id", "channel_id", "version", "display_name", "settings", "reason")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    channel_id: str
+    version: int
+    display_name: str
+    settings: _struct_pb2.Struct
+    reason: str
+    def __init__(self, request_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., version: _Optional[int] = ..., display_name: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Channel(_message.Message):
     __slots__ = ("channel_id", "display_name", "kind", "methods", "account_id", "fee_bps", "max_amount", "state", "score")

@@ -65,6 +65,16 @@ class ChannelsStub:
                 request_serializer=paydesk_dot_v1_dot_channels__pb2.ForceChannelStateRequest.SerializeToString,
                 response_deserializer=paydesk_dot_v1_dot_channels__pb2.ChannelHealth.FromString,
                 _registered_method=True)
+        self.CreateChannel = channel.unary_unary(
+                '/paydesk.v1.Channels/CreateChannel',
+                request_serializer=paydesk_dot_v1_dot_channels__pb2.CreateChannelRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_channels__pb2.ChannelConfig.FromString,
+                _registered_method=True)
+        self.UpdateChannel = channel.unary_unary(
+                '/paydesk.v1.Channels/UpdateChannel',
+                request_serializer=paydesk_dot_v1_dot_channels__pb2.UpdateChannelRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_channels__pb2.ChannelConfig.FromString,
+                _registered_method=True)
 
 
 class ChannelsServicer:
@@ -114,6 +124,20 @@ class ChannelsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateChannel(self, request, context):
+        """Makes a channel known to all tenants. Its connector starts within some seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateChannel(self, request, context):
+        """Renames a channel or changes its settings. What its connector is built from counts when it is started again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ChannelsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +170,16 @@ def add_ChannelsServicer_to_server(servicer, server):
                     servicer.ForceChannelState,
                     request_deserializer=paydesk_dot_v1_dot_channels__pb2.ForceChannelStateRequest.FromString,
                     response_serializer=paydesk_dot_v1_dot_channels__pb2.ChannelHealth.SerializeToString,
+            ),
+            'CreateChannel': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateChannel,
+                    request_deserializer=paydesk_dot_v1_dot_channels__pb2.CreateChannelRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_channels__pb2.ChannelConfig.SerializeToString,
+            ),
+            'UpdateChannel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateChannel,
+                    request_deserializer=paydesk_dot_v1_dot_channels__pb2.UpdateChannelRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_channels__pb2.ChannelConfig.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -311,6 +345,60 @@ class Channels:
             '/paydesk.v1.Channels/ForceChannelState',
             paydesk_dot_v1_dot_channels__pb2.ForceChannelStateRequest.SerializeToString,
             paydesk_dot_v1_dot_channels__pb2.ChannelHealth.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateChannel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Channels/CreateChannel',
+            paydesk_dot_v1_dot_channels__pb2.CreateChannelRequest.SerializeToString,
+            paydesk_dot_v1_dot_channels__pb2.ChannelConfig.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateChannel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Channels/UpdateChannel',
+            paydesk_dot_v1_dot_channels__pb2.UpdateChannelRequest.SerializeToString,
+            paydesk_dot_v1_dot_channels__pb2.ChannelConfig.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17paydesk/v1/common.proto\x12\npaydesk.v1\"4\n\x05Money\x12\x14\n\x0c\x61mount_minor\x18\x01 \x01(\x03\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\"E\n\x08Proposal\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x11\n\tperformed\x18\x02 \x01(\x08\x12\x11\n\tobject_id\x18\x03 \x01(\t*v\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x15\n\x11METHOD_WECHAT_PAY\x10\x01\x12\x11\n\rMETHOD_ALIPAY\x10\x02\x12\x14\n\x10METHOD_UNION_PAY\x10\x03\x12\x14\n\x10METHOD_BANK_CARD\x10\x04*\x82\x01\n\x08Terminal\x12\x18\n\x14TERMINAL_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTERMINAL_H5\x10\x01\x12\x16\n\x12TERMINAL_WECHAT_OA\x10\x02\x12\x0f\n\x0bTERMINAL_PC\x10\x03\x12\x10\n\x0cTERMINAL_APP\x10\x04\x12\x10\n\x0cTERMINAL_API\x10\x05\x42(\n\x0e\x63om.paydesk.v1P\x01Z\x14paydesk/v1;paydeskv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17paydesk/v1/common.proto\x12\npaydesk.v1\"4\n\x05Money\x12\x14\n\x0c\x61mount_minor\x18\x01 \x01(\x03\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\"E\n\x08Proposal\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x11\n\tperformed\x18\x02 \x01(\x08\x12\x11\n\tobject_id\x18\x03 \x01(\t*\xca\x01\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x15\n\x11METHOD_WECHAT_PAY\x10\x01\x12\x11\n\rMETHOD_ALIPAY\x10\x02\x12\x14\n\x10METHOD_UNION_PAY\x10\x03\x12\x14\n\x10METHOD_BANK_CARD\x10\x04\x12\x15\n\x11METHOD_QUICK_CARD\x10\x05\x12\x11\n\rMETHOD_E_BANK\x10\x06\x12\x15\n\x11METHOD_REMITTANCE\x10\x07\x12\x11\n\rMETHOD_CHEQUE\x10\x08*\x82\x01\n\x08Terminal\x12\x18\n\x14TERMINAL_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTERMINAL_H5\x10\x01\x12\x16\n\x12TERMINAL_WECHAT_OA\x10\x02\x12\x0f\n\x0bTERMINAL_PC\x10\x03\x12\x10\n\x0cTERMINAL_APP\x10\x04\x12\x10\n\x0cTERMINAL_API\x10\x05\x42(\n\x0e\x63om.paydesk.v1P\x01Z\x14paydesk/v1;paydeskv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,10 +32,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paydesk.v1.common_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016com.paydesk.v1P\001Z\024paydesk/v1;paydeskv1'
-  _globals['_METHOD']._serialized_start=164
-  _globals['_METHOD']._serialized_end=282
-  _globals['_TERMINAL']._serialized_start=285
-  _globals['_TERMINAL']._serialized_end=415
+  _globals['_METHOD']._serialized_start=165
+  _globals['_METHOD']._serialized_end=367
+  _globals['_TERMINAL']._serialized_start=370
+  _globals['_TERMINAL']._serialized_end=500
   _globals['_MONEY']._serialized_start=39
   _globals['_MONEY']._serialized_end=91
   _globals['_PROPOSAL']._serialized_start=93

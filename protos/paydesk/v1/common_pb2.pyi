@@ -12,6 +12,10 @@ class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     METHOD_ALIPAY: _ClassVar[Method]
     METHOD_UNION_PAY: _ClassVar[Method]
     METHOD_BANK_CARD: _ClassVar[Method]
+    METHOD_QUICK_CARD: _ClassVar[Method]
+    METHOD_E_BANK: _ClassVar[Method]
+    METHOD_REMITTANCE: _ClassVar[Method]
+    METHOD_CHEQUE: _ClassVar[Method]
 
 class Terminal(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -26,6 +30,10 @@ METHOD_WECHAT_PAY: Method
 METHOD_ALIPAY: Method
 METHOD_UNION_PAY: Method
 METHOD_BANK_CARD: Method
+METHOD_QUICK_CARD: Method
+METHOD_E_BANK: Method
+METHOD_REMITTANCE: Method
+METHOD_CHEQUE: Method
 TERMINAL_UNSPECIFIED: Terminal
 TERMINAL_H5: Terminal
 TERMINAL_WECHAT_OA: Terminal

@@ -113,7 +113,7 @@ class PayerAction(_message.Message):
     def __init__(self, kind: _Optional[_Union[PayerAction.Kind, str]] = ..., value: _Optional[str] = ...) -> None: ...
 
 class CreatePaymentRequest(_message.Message):
-    __slots__ = ("request_id", "order_no", "product_code", "amount", "method", "terminal", "source", "subject", "payer_ref", "expire_time", "institution_id")
+    __slots__ = ("request_id", "order_no", "product_code", "amount", "method", "terminal", "source", "subject", "payer_ref", "expire_time", "institution_id", "cashier_version")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_NO_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +125,7 @@ class CreatePaymentRequest(_message.Message):
     PAYER_REF_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     INSTITUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    CASHIER_VERSION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     order_no: str
     product_code: str
@@ -136,7 +137,57 @@ class CreatePaymentRequest(_message.Message):
     payer_ref: str
     expire_time: _timestamp_pb2.Timestamp
     institution_id: str
-    def __init__(self, request_id: _Optional[str] = ..., order_no: _Optional[str] = ..., product_code: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., terminal: _Optional[_Union[_common_pb2.Terminal, str]] = ..., source: _Optional[str] = ..., subject: _Optional[str] = ..., payer_ref: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., institution_id: _Optional[str] = ...) -> None: ...
+    cashier_version: str
+    def __init__(self, request_id: _Optional[str] = ..., order_no: _Optional[str] = ..., product_code: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., terminal: _Optional[_Union[_common_pb2.Terminal, str]] = ..., source: _Optional[str] = ..., subject: _Optional[str] = ..., payer_ref: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., institution_id: _Optional[str] = ..., cashier_version: _Optional[str] = ...) -> None: ...
+
+class GetCashierRequest(_message.Message):
+    __slots__ = ("order_no", "product_code", "amount", "terminal", "source", "institution_id", "payer_ref")
+    ORDER_NO_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_CODE_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    TERMINAL_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    INSTITUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    PAYER_REF_FIELD_NUMBER: _ClassVar[int]
+    order_no: str
+    product_code: str
+    amount: _common_pb2.Money
+    terminal: _common_pb2.Terminal
+    source: str
+    institution_id: str
+    payer_ref: str
+    def __init__(self, order_no: _Optional[str] = ..., product_code: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., terminal: _Optional[_Union[_common_pb2.Terminal, str]] = ..., source: _Optional[str] = ..., institution_id: _Optional[str] = ..., payer_ref: _Optional[str] = ...) -> None: ...
+
+class Cashier(_message.Message):
+    __slots__ = ("entries", "version", "expire_s")
+    class Entry(_message.Message):
+        __slots__ = ("method", "enabled", "visible", "reason_code", "reason_text", "min_amount", "max_amount", "display_order", "promotion")
+        METHOD_FIELD_NUMBER: _ClassVar[int]
+        ENABLED_FIELD_NUMBER: _ClassVar[int]
+        VISIBLE_FIELD_NUMBER: _ClassVar[int]
+        REASON_CODE_FIELD_NUMBER: _ClassVar[int]
+        REASON_TEXT_FIELD_NUMBER: _ClassVar[int]
+        MIN_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+        MAX_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+        DISPLAY_ORDER_FIELD_NUMBER: _ClassVar[int]
+        PROMOTION_FIELD_NUMBER: _ClassVar[int]
+        method: _common_pb2.Method
+        enabled: bool
+        visible: bool
+        reason_code: str
+        reason_text: str
+        min_amount: _common_pb2.Money
+        max_amount: _common_pb2.Money
+        display_order: int
+        promotion: str
+        def __init__(self, method: _Optional[_Union[_common_pb2.Method, str]] = ..., enabled: _Optional[bool] = ..., visible: _Optional[bool] = ..., reason_code: _Optional[str] = ..., reason_text: _Optional[str] = ..., min_amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., max_amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., display_order: _Optional[int] = ..., promotion: _Optional[str] = ...) -> None: ...
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_S_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[Cashier.Entry]
+    version: str
+    expire_s: int
+    def __init__(self, entries: _Optional[_Iterable[_Union[Cashier.Entry, _Mapping]]] = ..., version: _Optional[str] = ..., expire_s: _Optional[int] = ...) -> None: ...
 
 class BatchCreatePaymentsRequest(_message.Message):
     __slots__ = ("requests",)

@@ -71,6 +71,11 @@ class PaymentsStub:
                 request_serializer=paydesk_dot_v1_dot_payments__pb2.SyncPaymentRequest.SerializeToString,
                 response_deserializer=paydesk_dot_v1_dot_payments__pb2.Payment.FromString,
                 _registered_method=True)
+        self.GetCashier = channel.unary_unary(
+                '/paydesk.v1.Payments/GetCashier',
+                request_serializer=paydesk_dot_v1_dot_payments__pb2.GetCashierRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_payments__pb2.Cashier.FromString,
+                _registered_method=True)
 
 
 class PaymentsServicer:
@@ -131,6 +136,14 @@ class PaymentsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCashier(self, request, context):
+        """Tells which methods a cashier page shows for an order, in their order, and why some can't be used now. Follows rules,
+        contracts, limits, windows and the health of channels as they are at this moment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PaymentsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -168,6 +181,11 @@ def add_PaymentsServicer_to_server(servicer, server):
                     servicer.SyncPayment,
                     request_deserializer=paydesk_dot_v1_dot_payments__pb2.SyncPaymentRequest.FromString,
                     response_serializer=paydesk_dot_v1_dot_payments__pb2.Payment.SerializeToString,
+            ),
+            'GetCashier': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCashier,
+                    request_deserializer=paydesk_dot_v1_dot_payments__pb2.GetCashierRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_payments__pb2.Cashier.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -361,6 +379,33 @@ class Payments:
             '/paydesk.v1.Payments/SyncPayment',
             paydesk_dot_v1_dot_payments__pb2.SyncPaymentRequest.SerializeToString,
             paydesk_dot_v1_dot_payments__pb2.Payment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCashier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Payments/GetCashier',
+            paydesk_dot_v1_dot_payments__pb2.GetCashierRequest.SerializeToString,
+            paydesk_dot_v1_dot_payments__pb2.Cashier.FromString,
             options,
             channel_credentials,
             insecure,
