@@ -7,6 +7,7 @@ from channels.port import Charge, Lookup, RefundLookup, RefundRequest
 from domain.evidence import Evidence
 from domain.payments import Payment
 from domain.refusals import Refusal
+from storage.payers import SealedPayer
 
 
 class NewPayment(NamedTuple):
@@ -30,6 +31,7 @@ class NewPayment(NamedTuple):
     expire_ms: int
     institution_id: str = ""
     from_cashier: bool = False
+    payer: SealedPayer | None = None
 
 
 class Accepted(NamedTuple):

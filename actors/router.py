@@ -268,7 +268,7 @@ class Router:
             order.order_no, order.product_code, order.amount_minor, order.currency_code, order.method, order.terminal,
             order.source, order.subject, order.payer_ref, account.channel_id, account.account_id, account.merchant_no,
             attempt_number(shard=self._shard, now_ms=now_ms, random=chance), order.expire_ms,
-            order.institution_id, json.dumps(decision_record(decision), separators=(",", ":")),
+            order.institution_id, json.dumps(decision_record(decision), separators=(",", ":")), order.payer,
         )  # fmt: skip
         return intent, decision
 

@@ -8,6 +8,7 @@ Ray reads its environment when it is imported: call `actors.environment.prepare`
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import ray
 import ray.exceptions
 from ray.actor import ActorHandle
 
-from actors import environment
+from actors import environment, logs
 from actors.peers import PeerLost, pack, unpack
 from actors.shell import Inhabitant, Shell
 from domain.refusals import Refused
@@ -80,6 +81,14 @@ def lost_processes() -> list[str]:
     return sorted({str(kind) for kind, _ in dead} & _VITAL)
 
 
+class _Hosted(Shell):
+    """A shell in a process of its own, whose lines are those of all other processes."""
+
+    def __init__(self, packed_inhabitants: bytes) -> None:
+        logs.set_up(os.environ.get("PAYDESK_LOG_LEVEL", "info"), role=type(self).__name__, process=str(os.getpid()))
+        super().__init__(packed_inhabitants)
+
+
 def start_host(name: str, inhabitants: Sequence[Inhabitant]) -> ActorHandle[Any]:
     """Start a host with its inhabitants, or find the running one of that name."""
     options: dict[str, Any] = {
@@ -95,7 +104,7 @@ def start_host(name: str, inhabitants: Sequence[Inhabitant]) -> ActorHandle[Any]
         "enable_task_events": False,
     }
     # A class named like the host, so that `ps` and Ray's logs tell which process is which.
-    named = type(name, (Shell,), {})
+    named = type(name, (_Hosted,), {})
     return ray.remote(**options)(named).remote(pack(list(inhabitants)))  # type: ignore[return-value]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from domain import privacy
 from domain.money import AMOUNT_MINOR_MAX, CURRENCY_DECIMALS
 from domain.refusals import Violation
 
@@ -24,6 +25,8 @@ def text_violations(**fields: str) -> Iterator[Violation]:
             yield Violation(name, "is missing")
         elif value and not value.isprintable():
             yield Violation(name, "holds a character that can't be printed")
+        elif name == "payer_ref" and (privacy.is_identity(value) or privacy.is_phone(value)):
+            yield Violation(name, "is an identity number or a phone, which are stored sealed in `payer`; this is for tokens")
 
 
 def amount_violations(amount_minor: int, currency_code: str) -> Iterator[Violation]:

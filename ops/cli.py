@@ -132,7 +132,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Pay a day of orders through a sandbox that lies; exits 0 only if nothing was lost or doubled."""
-    from ops import logs
+    from actors import logs
     from ops.demo import report, scene, view
     from ops.demo.make_orders import ORDERS_FILE
 

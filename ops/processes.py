@@ -20,11 +20,10 @@ import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from actors import blueprints, environment, meters
+from actors import blueprints, environment, logs, meters
 from actors.directory import host_of
 from actors.shell import Inhabitant
 from actors.supervisor import Supervisor
-from ops import logs
 from ops.settings import Settings, pepper
 from storage import desk as desk_store
 from storage.database import Database

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import structlog
 
-from ops import address, logs
+from actors import logs
+from ops import address
 from ops.deployment import Deployment, development_keys
 from ops.settings import Settings
 

@@ -118,7 +118,7 @@ def options(listening: Listening) -> list[tuple[str, int]]:
 def add_services(door: Door, parts: Parts, *, simulator: bool) -> None:
     """Put every service behind the door."""
     gateway, desk, directory, database = parts.gateway, parts.desk, parts.directory, parts.database
-    payments_pb2_grpc.add_PaymentsServicer_to_server(PaymentsService(gateway, database, desk), door)
+    payments_pb2_grpc.add_PaymentsServicer_to_server(PaymentsService(gateway, database, desk, parts.vault), door)
     channels_pb2_grpc.add_ChannelsServicer_to_server(ChannelsService(desk, directory, database), door)
     routing_pb2_grpc.add_RoutingServicer_to_server(RoutingService(gateway, desk, database), door)
     events_pb2_grpc.add_EventsServicer_to_server(EventsService(database), door)

@@ -92,6 +92,7 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Payments/BatchCreatePayments": _PAY,
     "/paydesk.v1.Payments/GetPayment": _READ,
     "/paydesk.v1.Payments/ListPayments": _READ,
+    "/paydesk.v1.Payments/RevealPayer": frozenset({"FINANCE_CHECKER", "RISK"}),
     "/paydesk.v1.Payments/GetPaymentTimeline": _READ,
     "/paydesk.v1.Payments/ClosePayment": _PAY | _OPERATE,
     "/paydesk.v1.Payments/SyncPayment": _PAY | _OPERATE,

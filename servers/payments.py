@@ -5,26 +5,30 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from actors.messages import CloseWish
+from actors.messages import CloseWish, NewPayment
 from actors.tables import account_of
-from domain import cashier, orders
+from domain import cashier, orders, privacy
 from domain.delivery import event_id
 from domain.payments import Payment
-from domain.refusals import Refusal, Refused, Violation, invalid
-from domain.settings import Level
+from domain.refusals import Kind, Refusal, Refused, Violation, invalid
+from domain.settings import Level, Settings
 from protos.paydesk.v1 import payments_pb2, payments_pb2_grpc
-from servers import commands, pages, translate
+from servers import commands, pages, payers, translate
 from servers.desk import DeskView
 from servers.gateway import Gateway
 from servers.identity import caller, check_reach, reaches
+from servers.payers import PayerVault
 from servers.refusals import status_message
-from storage import queries
+from storage import audit, queries
 from storage.database import Database
+from storage.vault import Vault
 
 BATCH_MAX = 500
 # Payments of a batch that are translated in one go: about a millisecond.
 TRANSLATE_MAX = 25
 REASON_LENGTH_MAX = 128
+# Who may look for the payments of a card or a phone: a partner's key must not find out whose they are.
+SEARCH_PAYERS = frozenset({"OPS", "FINANCE_MAKER", "FINANCE_CHECKER", "RISK"})
 
 
 def _now_ms() -> int:
@@ -34,18 +38,33 @@ def _now_ms() -> int:
 class PaymentsService(payments_pb2_grpc.PaymentsServicer):
     """Translates; the gateway carries, the router decides."""
 
-    def __init__(self, gateway: Gateway, database: Database, desk: DeskView) -> None:
+    def __init__(self, gateway: Gateway, database: Database, desk: DeskView, vault: Vault) -> None:
         self._gateway = gateway
         self._database = database
         self._desk = desk
+        self._payers = PayerVault(database, vault)
 
     async def CreatePayment(self, request: payments_pb2.CreatePaymentRequest, context: Any) -> payments_pb2.Payment:
         """Collect an order, and answer with its first outcome."""
         tenant_id = caller().tenant_id
-        settings = self._desk.settings_of(tenant_id)
-        order = translate.new_payment(request, tenant_id=tenant_id, now_ms=_now_ms(), settings=settings)
+        order, warnings = await self._order(request, tenant_id, _now_ms(), self._desk.settings_of(tenant_id))
         check_reach(order.institution_id, order.product_code)
-        return translate.payment_message(await self._gateway.create(order, remaining_s=context.time_remaining()))
+        message = translate.payment_message(await self._gateway.create(order, remaining_s=context.time_remaining()))
+        message.warnings.extend(warnings)
+        return message
+
+    async def _order(
+        self, request: payments_pb2.CreatePaymentRequest, tenant_id: str, now_ms: int, settings: Settings
+    ) -> tuple[NewPayment, list[str]]:
+        """Read a wish; what it says of the payer is sealed before it goes anywhere. Raise Refused."""
+        order = translate.new_payment(request, tenant_id=tenant_id, now_ms=now_ms, settings=settings)
+        if not request.HasField("payer"):
+            return order, []
+        details, warnings = payers.read(request.payer)
+        mark = await self._payers.mark(tenant_id, details)
+        sealed = await self._payers.seal(tenant_id, request.request_id, details)
+        content_hash = translate.content_hash((order.content_hash, mark))
+        return order._replace(content_hash=content_hash, payer=sealed), warnings
 
     async def BatchCreatePayments(
         self, request: payments_pb2.BatchCreatePaymentsRequest, context: Any
@@ -68,7 +87,7 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
             if index % TRANSLATE_MAX == TRANSLATE_MAX - 1:
                 await asyncio.sleep(0)
             try:
-                wish = translate.new_payment(item, tenant_id=tenant_id, now_ms=now_ms, settings=settings)
+                wish, _ = await self._order(item, tenant_id, now_ms, settings)
                 check_reach(wish.institution_id, wish.product_code)
                 wishes.append(wish)
                 results.append(None)
@@ -121,6 +140,7 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
         wanted = queries.Filter(
             request.order_no, translate.state_name(request.state), request.channel_id,
             translate.milliseconds(request.min_create_time), translate.milliseconds(request.max_create_time),
+            **await self._payer_digests(request),
         )  # fmt: skip
         found = await self._database.run(
             queries.list_payments,
@@ -135,6 +155,55 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
             response.next_page_token = pages.token(found[limit - 1].payment_id)
         return response
 
+    async def _payer_digests(self, request: payments_pb2.ListPaymentsRequest) -> dict[str, bytes]:
+        """Return by what a payer's numbers are looked for. Such a look is for few, and leaves an audit entry first."""
+        card, phone = payers.bare(request.payer_card_no), payers.bare(request.payer_phone_no)
+        if not card and not phone:
+            return {}
+        who = caller()
+        if who.roles.isdisjoint(SEARCH_PAYERS):
+            raise Refused(
+                Refusal(Kind.PERMISSION_DENIED, "ROLE_MISSING", f"looking for payers needs {', '.join(sorted(SEARCH_PAYERS))}")
+            )
+        violations = []
+        if card and not payers.is_card_form(card):
+            violations.append(Violation("payer_card_no", "must be 13 to 19 digits"))
+        if phone and not privacy.is_phone(phone):
+            violations.append(Violation("payer_phone_no", "is no mobile number of 11 digits"))
+        if violations:
+            raise Refused(invalid(*violations))
+        wanted = {"card_no": privacy.mask_card(card), "phone_no": privacy.mask_phone(phone)}
+        entry = audit.Entry(
+            who.tenant_id, who.principal, "Payments.ListPayments", "payer", "search", None,
+            {name: value for name, value in wanted.items() if value}, address=who.address,
+        )  # fmt: skip
+        await self._database.run(audit.append, [entry])
+        digest = self._payers.digest
+        return {
+            "card_digest": await digest(who.tenant_id, "card", card) if card else b"",
+            "phone_digest": await digest(who.tenant_id, "phone", phone) if phone else b"",
+        }
+
+    async def RevealPayer(self, request: payments_pb2.RevealPayerRequest, context: Any) -> payments_pb2.Payer:
+        """Show who pays. That it was shown is committed before the answer leaves."""
+        _check_key(payment_id=request.payment_id)
+        if not 0 < len(request.reason) <= REASON_LENGTH_MAX or not request.reason.isprintable():
+            raise Refused(invalid(Violation("reason", f"must be 1 to {REASON_LENGTH_MAX} printable characters")))
+        who, payment = caller(), await self._get(payment_id=request.payment_id)
+        details = await self._payers.open(who.tenant_id, payment.payment_id) if payment else None
+        if payment is None or details is None:
+            raise Refused(_not_found(request.payment_id))
+        shown = payers.masked(details)
+        entry = audit.Entry(
+            who.tenant_id, who.principal, "Payments.RevealPayer", "payment", payment.payment_id, None,
+            {"name": shown.name, "id_no": shown.id_no, "card_no": shown.card_no, "phone_no": shown.phone_no},
+            request.reason, "", who.address,
+        )  # fmt: skip
+        await self._database.run(audit.append, [entry])
+        return payments_pb2.Payer(
+            name=details.name, id_no=details.id_no, card_no=details.card_no, phone_no=details.phone_no
+        )
+
     async def GetPaymentTimeline(
         self, request: payments_pb2.GetPaymentTimelineRequest, context: Any
     ) -> payments_pb2.PaymentTimeline:
@@ -145,7 +214,11 @@ class PaymentsService(payments_pb2_grpc.PaymentsServicer):
         )
         if found is None or not reaches(found.payment.institution_id, found.payment.product_code):
             raise Refused(_not_found(request.payment_id))
-        return _timeline_message(found)
+        message = _timeline_message(found)
+        details = await self._payers.open(caller().tenant_id, request.payment_id)
+        if details is not None:
+            message.payer.CopyFrom(payers.masked(details))
+        return message
 
     async def ClosePayment(self, request: payments_pb2.ClosePaymentRequest, context: Any) -> payments_pb2.Payment:
         """Ask for a payment to be closed."""

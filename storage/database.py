@@ -34,6 +34,7 @@ def make_engine(url: str, *, pool_size: int, prepare: tuple[str, ...] = (), time
         url,
         pool_size=pool_size,
         max_overflow=0,
+        hide_parameters=True,  # what a failed statement held does not belong into a log
         pool_timeout=5,
         pool_recycle=1800,
         connect_args={"connect_timeout": 5, "application_name": "paydesk"},

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from domain.payments import QUERY_DELAYS_S, SUBMIT_PATIENCE_S, Payment, State
+from storage import payers
 from storage.arrays import columns, text_array
+from storage.payers import SealedPayer
 
 # A time-out of the first answer, in jittered query steps, is the business of the domain; SQL only indexes into them.
 _DELAYS = "ARRAY[" + ",".join(map(str, QUERY_DELAYS_S)) + "]::int[]"
@@ -133,6 +135,7 @@ class Intent(NamedTuple):
     expire_ms: int
     institution_id: str
     decision: str
+    payer: SealedPayer | None = None
 
 
 class Change(NamedTuple):
@@ -182,13 +185,15 @@ class Clash(NamedTuple):
 
 def accept(connection: Connection, intents: Sequence[Intent]) -> dict[str, int]:
     """Write intents; return `payment_id -> create_ms` of those written. The others clash with what is there."""
-    parameters = tuple(columns([intent[:-1] for intent in intents], _ACCEPT_KINDS))
+    parameters = tuple(columns([intent[:-2] for intent in intents], _ACCEPT_KINDS))
     made: dict[str, int] = dict(connection.exec_driver_sql(_execute("accept_payments", parameters), parameters).all())
     rows = [(i.payment_id, i.attempt_no, i.tenant_id, i.channel_id, i.account_id, i.merchant_no, i.decision)
             for i in intents if i.payment_id in made]  # fmt: skip
     if rows:
         parameters = tuple(columns(rows, "ttttttt"))
         connection.exec_driver_sql(_execute("note_attempts", parameters), parameters)
+        payers.write(connection, [(i.tenant_id, i.payment_id, i.request_id, i.payer)
+                                  for i in intents if i.payer is not None and i.payment_id in made])  # fmt: skip
     return made
 
 

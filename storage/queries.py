@@ -24,6 +24,8 @@ class Filter(NamedTuple):
     channel_id: str = ""
     min_create_ms: int = 0
     max_create_ms: int = 0
+    card_digest: bytes = b""
+    phone_digest: bytes = b""
 
 
 class Timeline(NamedTuple):
@@ -55,6 +57,11 @@ def list_payments(
         conditions.append("p.create_time >= to_timestamp(:min_create_ms / 1000.0)")
     if wanted.max_create_ms:
         conditions.append("p.create_time < to_timestamp(:max_create_ms / 1000.0)")
+    conditions += [
+        f"p.payment_id IN (SELECT payment_id FROM payer_details WHERE tenant_id = :tenant_id AND {digest} = :{digest})"
+        for digest in ("card_digest", "phone_digest")
+        if getattr(wanted, digest)
+    ]
     rows = connection.execute(
         text(
             f"SELECT {PAYMENT_COLUMNS} FROM payments p WHERE {' AND '.join(conditions)} "

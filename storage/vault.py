@@ -217,6 +217,7 @@ class SealedTable(NamedTuple):
 # Whoever adds a sealed column adds it here, and it is sealed anew with the others. The field of its place is the column.
 SEALED: tuple[SealedTable, ...] = (
     SealedTable("credentials", "sealed", "owner_kind, owner_id, version", "owner_kind || '/' || owner_id || '/' || version"),
+    SealedTable("payer_details", "sealed", "payment_id", "'payer/' || request_id"),
     SealedTable("contact_targets", "sealed", "target_id", "target_id"),
 )
 

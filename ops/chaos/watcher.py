@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 
-from ops import logs
+from actors import logs
 from ops.deployment import CannotStart, Deployment, development_keys
 from ops.processes import die_with
 from ops.settings import Settings

@@ -25,7 +25,7 @@ AUDITED = {
     "Approvals/SetApprovalPolicy", "Channels/CancelMaintenanceWindow", "Routing/CreateRuleSetDraft",
     "Routing/UpdateRuleSetDraft", "Routing/PublishRuleSet", "Routing/RollBackRuleSet", "Credentials/AddCredentials",
     "Credentials/ActivateCredentials", "Credentials/RetireCredentials", "Credentials/AcknowledgeReminder",
-    "Credentials/CreateContact", "Credentials/DeleteContact",
+    "Credentials/CreateContact", "Credentials/DeleteContact", "Payments/RevealPayer",
 }  # fmt: skip
 SANDBOX_READS = {"Simulator/ExportTruth"}
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +17,11 @@ from actors import reminder as reminders
 from actors.reminder import Reminder
 from domain.expiry import DAY_MS
 from storage import credentials, expiry
+from storage import desk as desk_store
 from storage.credentials import Owner, OwnerKind
 from storage.database import Database
 from storage.materials import Shown
+from tests.certificates import certificate_pem, private_pem
 from tests.harness import desk_document
 from tests.vaults import new_vault
 
@@ -167,3 +171,30 @@ async def test_another_certificate_of_a_channel_is_told_to_its_tenants_once(data
     await reminder(database).remind(now_ms=END_MS - 90 * DAY_MS)
     assert len(inbox.titles) == 6 and "another TLS certificate" in inbox.titles[0][1]
     assert [r.object_id for r in await database.run(expiry.reminders, tenant_id="life", limit=9)] == ["one/bb"]
+
+
+def serve_tls(directory: Path, name: str) -> tuple[Any, int]:
+    """Open a TLS server that shows a certificate of that name."""
+    (directory / "key").write_text(private_pem())
+    (directory / "certificate").write_text(certificate_pem(END_MS, name=name))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "certificate", directory / "key")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, server.server_address[1]
+
+
+async def test_a_channel_that_shows_another_certificate_is_noticed(database: Database, inbox: Inbox, tmp_path: Path) -> None:
+    await database.run(fill, inbox)
+    watcher = reminder(database)
+    for name, changed in (("first", []), ("second", ["one"])):
+        server, port = serve_tls(tmp_path, name)
+        settings = {"base_url": f"https://127.0.0.1:{port}"}
+        channel = {"channel_id": "one", "display_name": "one", "kind": "sandbox", "settings": settings}
+        await database.run(desk_store.install, {"channels": [channel]})
+        assert await watcher.look_at_peers(now_ms=END_MS - 90 * DAY_MS) == changed
+        assert await watcher.look_at_peers(now_ms=END_MS - 90 * DAY_MS) == []
+        server.shutdown()
+        server.server_close()
+    assert await watcher.look_at_peers(now_ms=END_MS) == [], "a channel that is away is the connector's business"

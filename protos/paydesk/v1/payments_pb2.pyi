@@ -13,7 +13,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Payment(_message.Message):
-    __slots__ = ("payment_id", "request_id", "order_no", "product_code", "amount", "method", "terminal", "source", "subject", "state", "reason", "channel_id", "account_id", "attempt_no", "channel_txn_no", "action", "create_time", "update_time", "expire_time", "success_time", "revision", "attempt_count", "duplicate", "late", "close_requested", "refund_reserved_minor", "refunded_minor", "institution_id")
+    __slots__ = ("payment_id", "request_id", "order_no", "product_code", "amount", "method", "terminal", "source", "subject", "state", "reason", "channel_id", "account_id", "attempt_no", "channel_txn_no", "action", "create_time", "update_time", "expire_time", "success_time", "revision", "attempt_count", "duplicate", "late", "close_requested", "refund_reserved_minor", "refunded_minor", "institution_id", "warnings")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Payment.State]
@@ -60,6 +60,7 @@ class Payment(_message.Message):
     REFUND_RESERVED_MINOR_FIELD_NUMBER: _ClassVar[int]
     REFUNDED_MINOR_FIELD_NUMBER: _ClassVar[int]
     INSTITUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     payment_id: str
     request_id: str
     order_no: str
@@ -88,7 +89,28 @@ class Payment(_message.Message):
     refund_reserved_minor: int
     refunded_minor: int
     institution_id: str
-    def __init__(self, payment_id: _Optional[str] = ..., request_id: _Optional[str] = ..., order_no: _Optional[str] = ..., product_code: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., terminal: _Optional[_Union[_common_pb2.Terminal, str]] = ..., source: _Optional[str] = ..., subject: _Optional[str] = ..., state: _Optional[_Union[Payment.State, str]] = ..., reason: _Optional[str] = ..., channel_id: _Optional[str] = ..., account_id: _Optional[str] = ..., attempt_no: _Optional[str] = ..., channel_txn_no: _Optional[str] = ..., action: _Optional[_Union[PayerAction, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., attempt_count: _Optional[int] = ..., duplicate: _Optional[bool] = ..., late: _Optional[bool] = ..., close_requested: _Optional[bool] = ..., refund_reserved_minor: _Optional[int] = ..., refunded_minor: _Optional[int] = ..., institution_id: _Optional[str] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, payment_id: _Optional[str] = ..., request_id: _Optional[str] = ..., order_no: _Optional[str] = ..., product_code: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., terminal: _Optional[_Union[_common_pb2.Terminal, str]] = ..., source: _Optional[str] = ..., subject: _Optional[str] = ..., state: _Optional[_Union[Payment.State, str]] = ..., reason: _Optional[str] = ..., channel_id: _Optional[str] = ..., account_id: _Optional[str] = ..., attempt_no: _Optional[str] = ..., channel_txn_no: _Optional[str] = ..., action: _Optional[_Union[PayerAction, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., attempt_count: _Optional[int] = ..., duplicate: _Optional[bool] = ..., late: _Optional[bool] = ..., close_requested: _Optional[bool] = ..., refund_reserved_minor: _Optional[int] = ..., refunded_minor: _Optional[int] = ..., institution_id: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Payer(_message.Message):
+    __slots__ = ("name", "id_no", "card_no", "phone_no")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ID_NO_FIELD_NUMBER: _ClassVar[int]
+    CARD_NO_FIELD_NUMBER: _ClassVar[int]
+    PHONE_NO_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    id_no: str
+    card_no: str
+    phone_no: str
+    def __init__(self, name: _Optional[str] = ..., id_no: _Optional[str] = ..., card_no: _Optional[str] = ..., phone_no: _Optional[str] = ...) -> None: ...
+
+class RevealPayerRequest(_message.Message):
+    __slots__ = ("payment_id", "reason")
+    PAYMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    payment_id: str
+    reason: str
+    def __init__(self, payment_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class PayerAction(_message.Message):
     __slots__ = ("kind", "value")
@@ -113,7 +135,7 @@ class PayerAction(_message.Message):
     def __init__(self, kind: _Optional[_Union[PayerAction.Kind, str]] = ..., value: _Optional[str] = ...) -> None: ...
 
 class CreatePaymentRequest(_message.Message):
-    __slots__ = ("request_id", "order_no", "product_code", "amount", "method", "terminal", "source", "subject", "payer_ref", "expire_time", "institution_id", "cashier_version")
+    __slots__ = ("request_id", "order_no", "product_code", "amount", "method", "terminal", "source", "subject", "payer_ref", "expire_time", "institution_id", "cashier_version", "payer")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_NO_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -126,6 +148,7 @@ class CreatePaymentRequest(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     INSTITUTION_ID_FIELD_NUMBER: _ClassVar[int]
     CASHIER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PAYER_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     order_no: str
     product_code: str
@@ -138,7 +161,8 @@ class CreatePaymentRequest(_message.Message):
     expire_time: _timestamp_pb2.Timestamp
     institution_id: str
     cashier_version: str
-    def __init__(self, request_id: _Optional[str] = ..., order_no: _Optional[str] = ..., product_code: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., terminal: _Optional[_Union[_common_pb2.Terminal, str]] = ..., source: _Optional[str] = ..., subject: _Optional[str] = ..., payer_ref: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., institution_id: _Optional[str] = ..., cashier_version: _Optional[str] = ...) -> None: ...
+    payer: Payer
+    def __init__(self, request_id: _Optional[str] = ..., order_no: _Optional[str] = ..., product_code: _Optional[str] = ..., amount: _Optional[_Union[_common_pb2.Money, _Mapping]] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., terminal: _Optional[_Union[_common_pb2.Terminal, str]] = ..., source: _Optional[str] = ..., subject: _Optional[str] = ..., payer_ref: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., institution_id: _Optional[str] = ..., cashier_version: _Optional[str] = ..., payer: _Optional[_Union[Payer, _Mapping]] = ...) -> None: ...
 
 class GetCashierRequest(_message.Message):
     __slots__ = ("order_no", "product_code", "amount", "terminal", "source", "institution_id", "payer_ref")
@@ -217,7 +241,7 @@ class GetPaymentRequest(_message.Message):
     def __init__(self, payment_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class ListPaymentsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token", "order_no", "state", "channel_id", "min_create_time", "max_create_time")
+    __slots__ = ("page_size", "page_token", "order_no", "state", "channel_id", "min_create_time", "max_create_time", "payer_card_no", "payer_phone_no")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     ORDER_NO_FIELD_NUMBER: _ClassVar[int]
@@ -225,6 +249,8 @@ class ListPaymentsRequest(_message.Message):
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     MIN_CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     MAX_CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PAYER_CARD_NO_FIELD_NUMBER: _ClassVar[int]
+    PAYER_PHONE_NO_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
     order_no: str
@@ -232,7 +258,9 @@ class ListPaymentsRequest(_message.Message):
     channel_id: str
     min_create_time: _timestamp_pb2.Timestamp
     max_create_time: _timestamp_pb2.Timestamp
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., order_no: _Optional[str] = ..., state: _Optional[_Union[Payment.State, str]] = ..., channel_id: _Optional[str] = ..., min_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    payer_card_no: str
+    payer_phone_no: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., order_no: _Optional[str] = ..., state: _Optional[_Union[Payment.State, str]] = ..., channel_id: _Optional[str] = ..., min_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., payer_card_no: _Optional[str] = ..., payer_phone_no: _Optional[str] = ...) -> None: ...
 
 class ListPaymentsResponse(_message.Message):
     __slots__ = ("payments", "next_page_token")
@@ -249,7 +277,7 @@ class GetPaymentTimelineRequest(_message.Message):
     def __init__(self, payment_id: _Optional[str] = ...) -> None: ...
 
 class PaymentTimeline(_message.Message):
-    __slots__ = ("payment", "attempts", "steps", "notices", "refunds", "cases")
+    __slots__ = ("payment", "attempts", "steps", "notices", "refunds", "cases", "payer")
     class Attempt(_message.Message):
         __slots__ = ("attempt_no", "attempt_index", "channel_id", "account_id", "state", "reason", "create_time", "update_time")
         ATTEMPT_NO_FIELD_NUMBER: _ClassVar[int]
@@ -329,13 +357,15 @@ class PaymentTimeline(_message.Message):
     NOTICES_FIELD_NUMBER: _ClassVar[int]
     REFUNDS_FIELD_NUMBER: _ClassVar[int]
     CASES_FIELD_NUMBER: _ClassVar[int]
+    PAYER_FIELD_NUMBER: _ClassVar[int]
     payment: Payment
     attempts: _containers.RepeatedCompositeFieldContainer[PaymentTimeline.Attempt]
     steps: _containers.RepeatedCompositeFieldContainer[PaymentTimeline.Step]
     notices: _containers.RepeatedCompositeFieldContainer[PaymentTimeline.Notice]
     refunds: _containers.RepeatedCompositeFieldContainer[PaymentTimeline.Refund]
     cases: _containers.RepeatedCompositeFieldContainer[PaymentTimeline.Case]
-    def __init__(self, payment: _Optional[_Union[Payment, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[PaymentTimeline.Attempt, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[PaymentTimeline.Step, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[PaymentTimeline.Notice, _Mapping]]] = ..., refunds: _Optional[_Iterable[_Union[PaymentTimeline.Refund, _Mapping]]] = ..., cases: _Optional[_Iterable[_Union[PaymentTimeline.Case, _Mapping]]] = ...) -> None: ...
+    payer: Payer
+    def __init__(self, payment: _Optional[_Union[Payment, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[PaymentTimeline.Attempt, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[PaymentTimeline.Step, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[PaymentTimeline.Notice, _Mapping]]] = ..., refunds: _Optional[_Iterable[_Union[PaymentTimeline.Refund, _Mapping]]] = ..., cases: _Optional[_Iterable[_Union[PaymentTimeline.Case, _Mapping]]] = ..., payer: _Optional[_Union[Payer, _Mapping]] = ...) -> None: ...
 
 class ClosePaymentRequest(_message.Message):
     __slots__ = ("request_id", "payment_id", "reason")

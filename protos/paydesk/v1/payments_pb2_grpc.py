@@ -66,6 +66,11 @@ class PaymentsStub:
                 request_serializer=paydesk_dot_v1_dot_payments__pb2.ClosePaymentRequest.SerializeToString,
                 response_deserializer=paydesk_dot_v1_dot_payments__pb2.Payment.FromString,
                 _registered_method=True)
+        self.RevealPayer = channel.unary_unary(
+                '/paydesk.v1.Payments/RevealPayer',
+                request_serializer=paydesk_dot_v1_dot_payments__pb2.RevealPayerRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_payments__pb2.Payer.FromString,
+                _registered_method=True)
         self.SyncPayment = channel.unary_unary(
                 '/paydesk.v1.Payments/SyncPayment',
                 request_serializer=paydesk_dot_v1_dot_payments__pb2.SyncPaymentRequest.SerializeToString,
@@ -129,6 +134,14 @@ class PaymentsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevealPayer(self, request, context):
+        """Shows who pays, unmasked, to those who may see it, for a reason. The reading is in the audit trail before the answer
+        leaves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SyncPayment(self, request, context):
         """Asks the channel now and applies what it says.
         """
@@ -176,6 +189,11 @@ def add_PaymentsServicer_to_server(servicer, server):
                     servicer.ClosePayment,
                     request_deserializer=paydesk_dot_v1_dot_payments__pb2.ClosePaymentRequest.FromString,
                     response_serializer=paydesk_dot_v1_dot_payments__pb2.Payment.SerializeToString,
+            ),
+            'RevealPayer': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevealPayer,
+                    request_deserializer=paydesk_dot_v1_dot_payments__pb2.RevealPayerRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_payments__pb2.Payer.SerializeToString,
             ),
             'SyncPayment': grpc.unary_unary_rpc_method_handler(
                     servicer.SyncPayment,
@@ -352,6 +370,33 @@ class Payments:
             '/paydesk.v1.Payments/ClosePayment',
             paydesk_dot_v1_dot_payments__pb2.ClosePaymentRequest.SerializeToString,
             paydesk_dot_v1_dot_payments__pb2.Payment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevealPayer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Payments/RevealPayer',
+            paydesk_dot_v1_dot_payments__pb2.RevealPayerRequest.SerializeToString,
+            paydesk_dot_v1_dot_payments__pb2.Payer.FromString,
             options,
             channel_credentials,
             insecure,

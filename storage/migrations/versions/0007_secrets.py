@@ -42,6 +42,20 @@ CREATE TABLE credentials (
 CREATE TRIGGER credentials_changed AFTER INSERT OR UPDATE OR DELETE ON credentials
     FOR EACH STATEMENT EXECUTE FUNCTION note_configuration_change();
 
+-- Who pays, sealed; only where the caller said it. Digests are keyed, so that equal numbers can be found and none guessed.
+CREATE TABLE payer_details (
+    tenant_id     text NOT NULL,
+    payment_id    text NOT NULL,
+    request_id    text NOT NULL,                        -- what it was sealed for
+    sealed        bytea NOT NULL,
+    card_digest   bytea,
+    phone_digest  bytea,
+    create_time   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, payment_id)
+);
+CREATE INDEX payer_details_by_card ON payer_details (tenant_id, card_digest) WHERE card_digest IS NOT NULL;
+CREATE INDEX payer_details_by_phone ON payer_details (tenant_id, phone_digest) WHERE phone_digest IS NOT NULL;
+
 -- Whoever is told when something ends, and by which ways: a way's URL holds its secrets.
 CREATE TABLE contacts (
     tenant_id     text NOT NULL,
