@@ -72,6 +72,8 @@ BILL_HOSTS = frozenset({"api.mch.weixin.qq.com", "api2.mch.weixin.qq.com"})
 # The platform's words for a debit that has been announced to the payer.
 _ANNOUNCED = frozenset({"SCHEDULED"})
 _OVER = frozenset({"EXPIRED"})
+# When the platform takes announcements and debits, by China's clocks, so that nobody is woken.
+_WAKES, _ANNOUNCED_BY, _DEBITED_BY = "08:00", "19:30", "20:00"
 # By where the payer is; everything else is shown a QR code.
 _PRODUCTS = {"WECHAT_OA": "jsapi", "H5": "h5", "APP": "app"}
 
@@ -263,17 +265,21 @@ class WechatpayChannel:
     async def _unsign(self, merchant: Merchant, request: MandateLookup) -> Answer:
         return await self._ask(merchant, request.mandate_no, messages.unsign(request, merchant), mapping.mandate)
 
-    async def _debit(self, merchant: Merchant, request: DebitRequest) -> Answer:
+    async def _debit(  # noqa: PLR0911 - each reason to wait is told in its own words
+        self, merchant: Merchant, request: DebitRequest
+    ) -> Answer:
         """Ask for the money if its time has come; announce it if that has not been done.
 
         NOT_SENT says that no money was asked for: with NOTICE_GIVEN or NOT_DUE, `action_value` is the first day on which
-        it can be. The same request is then made again.
+        it can be, and with ASLEEP it is the hour in which people may not be bothered. The same request is then made again.
         """
         if not request.period_no or not request.agreement_no:
             return Answer(request.attempt_no, Outcome.NOT_SENT, "PERIOD_MISSING", Fault.CONFIG)
         said = await self._exchange(merchant, messages.period(request))
         reason = "NOT_DUE"
         if isinstance(said, _Heard) and said.good and not _announced(said.item):
+            if not _WAKES <= self._time_of_day() < _ANNOUNCED_BY:
+                return Answer(request.attempt_no, Outcome.NOT_SENT, "ASLEEP", Fault.LOCAL)
             said, reason = await self._exchange(merchant, messages.schedule(request, merchant)), "NOTICE_GIVEN"
         if isinstance(said, Lost):
             return Answer(request.attempt_no, Outcome.NOT_SENT, said.reason, said.fault)
@@ -285,10 +291,16 @@ class WechatpayChannel:
         if messages.text(said.item, "policy_period_state") in _OVER:
             return Answer(request.attempt_no, Outcome.REJECTED, "PERIOD_OVER", Fault.CONFIG)
         from_day = messages.text(said.item, "deduct_start_date", required=True)
-        if _today(self._clock_ms()) < from_day:
+        if messages.time_text(self._clock_ms())[:10] < from_day:
             return Answer(request.attempt_no, Outcome.NOT_SENT, reason, Fault.LOCAL, action_kind="DEBIT_FROM",
                           action_value=from_day)  # fmt: skip
+        if not _WAKES <= self._time_of_day() < _DEBITED_BY:
+            return Answer(request.attempt_no, Outcome.NOT_SENT, "ASLEEP", Fault.LOCAL)
         return await self._take(merchant, request)
+
+    def _time_of_day(self) -> str:
+        """Return what China's clocks show, hh:mm."""
+        return messages.time_text(self._clock_ms())[11:16]
 
     async def _take(self, merchant: Merchant, request: DebitRequest) -> Answer:
         call = messages.debit(request, merchant)
@@ -536,10 +548,6 @@ def _json(**fields: str) -> str:
 
 def _announced(item: Json) -> bool:
     return messages.text(item, "policy_period_state") in _ANNOUNCED | _OVER | {"PAID"}
-
-
-def _today(now_ms: int) -> str:
-    return messages.time_text(now_ms)[:10]
 
 
 def _opened(item: Json, api_keys: Sequence[bytes]) -> list[str]:

@@ -1,6 +1,7 @@
 """The WeChat Pay channel's own words: the mapping is total over the manual's codes, and nothing is guessed."""
 
 import base64
+import datetime
 import gzip
 import hashlib
 import json
@@ -377,6 +378,23 @@ class TestMandates:
         bench = Bench(reply(period), reply({"out_trade_no": "n1000001", "amount": {"total": 9_900}}))
         assert (await bench.ask("debit", self.request)).outcome is outcome
         assert len(bench.platform.sent) == calls
+
+    @pytest.mark.parametrize(
+        ("clock", "state", "calls"),
+        [("07:59", "NO_SCHEDULED", 1), ("19:30", "NO_SCHEDULED", 1), ("19:29", "NO_SCHEDULED", 2),
+         ("20:00", "SCHEDULED", 1), ("19:59", "SCHEDULED", 2), ("08:00", "SCHEDULED", 2)],
+    )  # fmt: skip
+    async def test_nobody_is_woken(self, clock: str, state: str, calls: int) -> None:
+        period = {"policy_period_id": 2, "policy_period_state": state, "deduct_start_date": "2025-01-01"}
+        tomorrow = {"policy_period_id": 2, "policy_period_state": "SCHEDULED", "deduct_start_date": "2025-01-02"}
+        bench = Bench(reply(period), reply(tomorrow if state == "NO_SCHEDULED" else {"out_trade_no": "n1000001"}))
+        moment_ms = int(datetime.datetime.fromisoformat(f"2025-01-01T{clock}:00+08:00").timestamp()) * 1000
+        bench.channel._clock_ms = lambda: moment_ms  # type: ignore[method-assign]
+        bench.platform.replies = [Reply(r.status, kit.signed(r.body, time_s=moment_ms // 1000), r.body)
+                                  for r in bench.platform.replies]  # type: ignore[union-attr]  # fmt: skip
+        answer = await bench.ask("debit", self.request)
+        assert len(bench.platform.sent) == calls
+        assert (answer.reason == "ASLEEP") == (calls == 1)
 
     @pytest.mark.parametrize("replies", [
         (reply({"policy_period_id": 2, "policy_period_state": "EXPIRED", "deduct_start_date": "2024-01-01"}),),
