@@ -144,4 +144,7 @@ def next_steps(document: Mapping[str, Any], outcome: Outcome, *, command: str) -
         )
         key = outcome.keys.get(tenants[0]["tenant_id"], "pdk_…")
         lines += ["Pay a first order:", f"  PAYDESK_KEY={key} {command} call Payments/CreatePayment {shlex.quote(request)}"]
+    for tenant_id in outcome.keys:
+        lines += ["Sensitive acts wait for a second person; let one in:",
+                  f"  {command} keys add {tenant_id} NAME --role TENANT_ADMIN"]  # fmt: skip
     return "\n".join(lines)

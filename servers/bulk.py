@@ -11,12 +11,15 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from actors.messages import Accepted, NewPayment
-from domain.refusals import Kind, Refusal, Refused
+from domain.refusals import Refusal, Refused
 
 # One transaction of a router while online calls come: what comes behind it waits for a few milliseconds.
 SLICE = 8
 # And while none come: larger slices cost less a payment.
 SLICE_ALONE = 100
+# So long a slice waits at most for a moment in which no online call is under way, and looks so often.
+GAP_S_MAX = 0.03
+GAP_LOOK_S = 0.002
 
 _Item = tuple[NewPayment, "asyncio.Future[Accepted]"]
 _Send = Callable[[list[NewPayment]], Awaitable[list[Accepted]]]
@@ -25,14 +28,14 @@ _Send = Callable[[list[NewPayment]], Awaitable[list[Accepted]]]
 class Shares:
     """How much of something each tenant holds, and the most that one may."""
 
-    def __init__(self, most: int, reason: str, message: str) -> None:
+    def __init__(self, most: int, refusal: Refusal) -> None:
         self._most = most
-        self._refusal = Refusal(Kind.OVERLOADED, reason, message)
+        self._refusal = refusal
         self._held: dict[str, int] = {}
 
     @contextmanager
     def holding(self, tenant_id: str, count: int = 1) -> Iterator[None]:
-        """Hold some for as long as this lasts. Raise Refused(OVERLOADED) beyond the tenant's share."""
+        """Hold some for as long as this lasts. Raise Refused beyond the tenant's share."""
         self.take(tenant_id, count)
         try:
             yield
@@ -40,7 +43,7 @@ class Shares:
             self.give_back(tenant_id, count)
 
     def take(self, tenant_id: str, count: int = 1) -> None:
-        """Hold some. Raise Refused(OVERLOADED) beyond the tenant's share; whoever holds nothing may always begin."""
+        """Hold some. Raise Refused beyond the tenant's share; whoever holds nothing may always begin."""
         held = self._held.get(tenant_id, 0)
         if held and held + count > self._most:
             raise Refused(self._refusal)
@@ -56,12 +59,18 @@ class Shares:
 
 
 class BulkLane:
-    """Feeds one router with slices, and bounds the part of the time that they take while `is_busy`."""
+    """Feeds one router with slices, and bounds the part of the time that they take while `is_busy`.
 
-    def __init__(self, send: _Send, *, share: float, is_busy: Callable[[], bool]) -> None:
+    Then a slice also begins, where that can be, when nothing online `is_under_way`.
+    """
+
+    def __init__(
+        self, send: _Send, *, share: float, is_busy: Callable[[], bool], is_under_way: Callable[[], bool] = lambda: False
+    ) -> None:
         self._send = send
         self._pause_per_work = 1 / share - 1
         self._is_busy = is_busy
+        self._is_under_way = is_under_way
         self._waiting: OrderedDict[str, deque[_Item]] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
 
@@ -86,20 +95,26 @@ class BulkLane:
             items = self._next_slice(SLICE if self._is_busy() else SLICE_ALONE)
             if not items:
                 continue
+            give_up_s = loop.time() + GAP_S_MAX
+            while self._is_under_way() and loop.time() < give_up_s:
+                await asyncio.sleep(GAP_LOOK_S)
             begin_s = loop.time()
-            try:
-                answers = await self._send([order for order, _ in items])
-            except Exception as error:  # whatever it is, it belongs to those who wait
-                for _, future in items:
-                    if not future.done():
-                        future.set_exception(error)
-            else:
-                for (_, future), answer in zip(items, answers, strict=True):
-                    if not future.done():
-                        future.set_result(answer)
+            await self._deliver(items)
             if self._is_busy():
                 await asyncio.sleep((loop.time() - begin_s) * self._pause_per_work)
         self._task = None
+
+    async def _deliver(self, items: Sequence[_Item]) -> None:
+        try:
+            answers = await self._send([order for order, _ in items])
+        except Exception as error:  # whatever it is, it belongs to those who wait
+            for _, future in items:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for (_, future), answer in zip(items, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
 
     def _next_slice(self, count_max: int) -> list[_Item]:
         """Take the next tenant's next items; whoever has more goes to the end of the line."""

@@ -182,7 +182,7 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
         return await channel_setup.update(self._database, request)
 
     async def _tell(self, channel_id: str, state: Health, *, until_ms: int, reason: str) -> None:
-        """Have the connector know at once what it would read in a second."""
+        """Have the connector know at once what it would read within some seconds."""
         try:
             await self._directory.peer(f"channel/{channel_id}").call("force", state, until_ms, reason)
         except PeerLost as error:  # it is stored, and read when the connector comes back

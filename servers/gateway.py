@@ -86,10 +86,12 @@ class Gateway:
         self._waiting = 0
         limits = limits or Limits()
         self._calls = Shares(
-            limits.tenant_calls_max, "TENANT_CALLS_FULL", "too many calls of this tenant are waiting; try again shortly"
+            limits.tenant_calls_max,
+            Refusal(Kind.OVERLOADED, "TENANT_CALLS_FULL", "too many calls of this tenant are waiting; try again shortly"),
         )
         self._batches = Shares(
-            limits.tenant_batch_items_max, "TENANT_BATCHES_FULL", "too much of this tenant's batches waits; try again shortly"
+            limits.tenant_batch_items_max,
+            Refusal(Kind.OVERLOADED, "TENANT_BATCHES_FULL", "too much of this tenant's batches waits; try again shortly"),
         )
         self._bulk_share = limits.bulk_share
         self._online_s = 0.0
@@ -151,19 +153,9 @@ class Gateway:
         """Have many payments of one tenant accepted, slice by slice; does not wait for channels."""
         futures = self._lanes[self._directory.shard_of(orders[0].tenant_id)].put(orders) if orders else []
         answers = await asyncio.gather(*futures, return_exceptions=True)
-        results: list[Payment | Refusal] = []
-        fresh: list[int] = []
-        for index, answer in enumerate(answers):
-            if isinstance(answer, Accepted):
-                results.append(answer.refusal or answer.payment or _LOST)
-                if answer == _MADE:
-                    fresh.append(index)
-            else:
-                results.append(_LOST)
-        keys = [(orders[index].tenant_id, orders[index].request_id) for index in fresh]
-        for payment in await self._database.run(store.load_by_request, keys) if keys else ():
-            results[fresh[keys.index((payment.tenant_id, payment.request_id))]] = payment
-        return results
+        return [
+            (answer.refusal or answer.payment or _LOST) if isinstance(answer, Accepted) else _LOST for answer in answers
+        ]
 
     def batch_share(self, tenant_id: str, count: int) -> AbstractContextManager[None]:
         """Hold a batch's part of what may wait of a tenant's batches. Raise Refused(OVERLOADED) beyond that."""
@@ -173,12 +165,17 @@ class Gateway:
         peer = self._directory.peer(f"router/{shard}")
 
         async def send(orders: list[NewPayment]) -> list[Accepted]:
-            return await peer.call("submit", self._name, orders, True, timeout_s=WAIT_S_MAX)  # type: ignore[no-any-return]
+            answers = await peer.call("submit", self._name, orders, True, timeout_s=WAIT_S_MAX)
+            keys = [(order.tenant_id, order.request_id) for order in orders]
+            fresh = [key for key, answer in zip(keys, answers, strict=True) if answer == _MADE]
+            read = await self._database.run(store.load_by_request, fresh) if fresh else ()
+            made = {(payment.tenant_id, payment.request_id): payment for payment in read}
+            return [Accepted(made.get(key)) if answer == _MADE else answer for key, answer in zip(keys, answers, strict=True)]
 
         def is_busy() -> bool:
             return asyncio.get_running_loop().time() - self._online_s < ONLINE_S
 
-        return BulkLane(send, share=self._bulk_share, is_busy=is_busy)
+        return BulkLane(send, share=self._bulk_share, is_busy=is_busy, is_under_way=lambda: self._waiting > 0)
 
     def _order_mailbox(self, shard: int) -> Mailbox[NewPayment, Accepted]:
         peer = self._directory.peer(f"router/{shard}")

@@ -1,9 +1,10 @@
 """Proposals on real PostgreSQL: what was shown is what is performed, once, by others than who proposed it."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -12,15 +13,17 @@ from click.testing import Result
 from sqlalchemy import Connection, text
 from typer.testing import CliRunner
 
+from actors import blueprints
 from domain.approvals import Decider, Decision, State
 from domain.refusals import Kind, Refusal, Refused
 from ops import address, approvals_commands
 from protos.paydesk.v1 import approvals_pb2, approvals_pb2_grpc, channels_pb2, channels_pb2_grpc
 from storage import acts, approval_policies, approvals, audit, desk
 from storage.acts import Act, Ask
-from storage.database import transact
+from storage.database import Database, transact
 from tests.harness import desk_document
 from tests.integration.office import opened_office
+from tests.vaults import new_vault
 
 NOW_MS = 1_800_000_000_000
 RENAME = "tests.rename_tenant"
@@ -300,3 +303,63 @@ async def test_an_approver_works_at_the_command_line(emptied_database_url: str, 
         assert "REJECTED" in (await paydesk(checker, "reject", made[2], "--comment", "不行")).stdout
         assert "approved by wang" in (await paydesk(checker, "show", made[0])).stdout
         assert "1 for each act" in (await paydesk(checker, "policy")).stdout
+
+
+class _Hand:
+    """A connector that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    async def windows(self, *_: Any) -> None:
+        """Windows do not matter here."""
+
+    async def force(self, state: str, _until_ms: int, reason: str) -> None:
+        self.told.append((state, reason))
+
+
+async def test_a_connector_learns_of_what_was_approved_anywhere(
+    engine: sqlalchemy.Engine, emptied_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blueprints, "DESK_POLL_S", 0.02)
+    database = Database(emptied_database_url, pool_size=1)
+    hand: Any = _Hand()
+    vault = new_vault()
+    start = await database.run(blueprints._desk_with_credentials, vault)
+    following = asyncio.ensure_future(blueprints._follow_desk(hand, database, vault, start, "one", cast("Any", None)))
+
+    def forced(state: str, request_id: str, ttl_s: int = 60) -> approvals.Proposed:
+        ask = Ask("pnc", "li", {"channel_id": "one", "state": state, "ttl_s": ttl_s}, state.lower(), request_id)
+        return transact(engine, lambda connection: approvals.propose(connection, "channels.force_state", ask, now_ms=now_ms))
+
+    now_ms = time.time_ns() // 1_000_000
+    assert forced("FORCED_OPEN", "f1").performed
+    waiting = forced("FORCED_CLOSED", "f2")
+    assert not waiting.performed
+    who = Decider("wang", frozenset({"SRE"}))
+    decided = transact(engine, lambda connection: approvals.decide(
+        connection, tenant_id="pnc", approval_id=waiting.approval_id, decision=Decision.APPROVE, comment="好", who=who,
+        now_ms=now_ms))  # fmt: skip
+    assert state(decided) is State.PERFORMED
+    for _ in range(200):
+        await asyncio.sleep(0.02)
+        if hand.told and hand.told[-1][0] == "FORCED_CLOSED":
+            break
+    assert hand.told[-1] == ("FORCED_CLOSED", "forced_closed")
+    following.cancel()
+    database.close()
+
+
+def test_a_hand_that_was_ended_does_not_come_back_when_its_end_is_over(engine: sqlalchemy.Engine) -> None:
+    now_ms = time.time_ns() // 1_000_000
+
+    def hand(connection: Connection, state: str, ttl_s: int, at_ms: int) -> None:
+        ask = Ask("pnc", "li", {"channel_id": "one", "state": state, "ttl_s": ttl_s}, "x", f"{state}{at_ms}")
+        approvals.propose(connection, "channels.force_state", ask, now_ms=at_ms)
+
+    with engine.begin() as connection:
+        hand(connection, "FORCED_OPEN", 3600, now_ms)
+        assert desk.load(connection).forced["one"].state == "FORCED_OPEN"
+    with engine.begin() as connection:
+        hand(connection, "HEALTHY", 0, now_ms - 3_600_000)  # its end is long over
+        assert "one" not in desk.load(connection).forced

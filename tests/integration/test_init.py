@@ -122,6 +122,7 @@ def test_questions_make_a_document_and_the_answer_says_how_to_call(
     answers = "life\n人寿\nTERM, ANNUITY\nsandbox\nwx\nM1\nWECHAT_PAY\n60\n"
     done = CliRunner().invoke(cli.app, ["init"], input=answers)
     assert done.exit_code == 0, done.output
-    assert "life_wx on wx" in done.output and "PAYDESK_KEY=pdk_" in done.output and '"product_code": "TERM"' in done.output
+    assert "life_wx on wx" in done.output and "keys add life NAME --role TENANT_ADMIN" in done.output
+    assert "PAYDESK_KEY=pdk_" in done.output and '"product_code": "TERM"' in done.output
     again = CliRunner().invoke(cli.app, ["init"], input=answers)
     assert "Nothing to change" in again.output and "pdk_…" in again.output

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from actors.messages import Accepted, NewPayment
-from domain.refusals import Kind, Refused
-from servers.bulk import SLICE, SLICE_ALONE, BulkLane, Shares
+from domain.refusals import Kind, Refusal, Refused
+from servers.bulk import GAP_S_MAX, SLICE, SLICE_ALONE, BulkLane, Shares
 from tests.harness import new_payment
 
 
@@ -71,6 +71,26 @@ async def test_batches_pause_as_long_as_online_calls_come_and_only_then(monkeypa
     assert not await _pauses_s(monkeypatch, Lane(work_s=0.01, share=0.2))
 
 
+async def test_a_slice_waits_a_moment_for_a_gap_between_online_calls() -> None:
+    under_way = True
+    sent: list[float] = []
+
+    async def send(orders: list[NewPayment]) -> list[Accepted]:
+        sent.append(asyncio.get_running_loop().time())
+        return [Accepted() for _ in orders]
+
+    lane = BulkLane(send, share=1, is_busy=lambda: True, is_under_way=lambda: under_way)
+    began_s = asyncio.get_running_loop().time()
+    await asyncio.gather(*lane.put(wishes("big", 1)))
+    assert sent[0] - began_s >= GAP_S_MAX * 0.9  # without a gap it goes all the same
+    under_way, waiting = True, lane.put(wishes("big", 1))
+    await asyncio.sleep(0)
+    assert len(sent) == 1
+    under_way = False
+    await asyncio.gather(*waiting)
+    assert len(sent) == 2
+
+
 async def test_what_nobody_waits_for_any_more_is_not_sent() -> None:
     house = Lane(work_s=0.01, busy=True, share=1)
     call = asyncio.ensure_future(house.put(wishes("big", 10 * SLICE)))
@@ -97,7 +117,7 @@ async def test_an_error_belongs_to_its_slice_alone() -> None:
 
 
 def test_a_tenant_holds_its_share_and_leaves_the_others_theirs() -> None:
-    shares = Shares(1_000, "FULL", "full")
+    shares = Shares(1_000, Refusal(Kind.OVERLOADED, "FULL", "full"))
     with shares.holding("big", 500), shares.holding("big", 500):
         with pytest.raises(Refused) as caught, shares.holding("big", 1):
             pass
