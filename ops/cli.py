@@ -21,6 +21,7 @@ from ops import (
     rules_commands,
     secret_commands,
     simulator_commands,
+    tenants_commands,
     windows_commands,
 )
 
@@ -46,6 +47,7 @@ app.add_typer(channel_commands.app, name="channel")
 app.add_typer(rules_commands.app, name="rules")
 app.add_typer(secret_commands.app, name="secrets")
 app.add_typer(simulator_commands.app, name="simulator")
+app.add_typer(tenants_commands.app, name="tenants")
 app.add_typer(windows_commands.app, name="windows")
 
 EXIT_FAILED = 1

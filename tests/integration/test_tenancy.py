@@ -1,12 +1,18 @@
 """Branches, products and suspended tenants, as the router sees them: one process, real PostgreSQL, the real sandbox."""
 
+import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import sqlalchemy
 
+from actors.tables import routing_tables
 from domain.payments import State
+from domain.routing import fee_minor
+from domain.settings import Level
+from ops import desk_document
 from storage import desk as desk_store
 from storage.database import transact
 from tests.harness import House, new_payment, opened_house
@@ -46,3 +52,36 @@ async def test_what_a_branch_does_not_sell_is_refused_before_anything_is_written
     assert answer.refusal is not None
     assert answer.refusal.reason == reason
     assert house.payments("o1") == []
+
+
+def test_the_document_of_the_guide_says_what_the_guide_says(emptied_database_url: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tenants.md").read_text()
+    document = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])
+    document["channels"] = [{"channel_id": "sandbox_alipay", "display_name": "Alipay", "kind": "sandbox"}]
+    assert desk_document.violations(document, desk_document.Known()) == []
+    engine = sqlalchemy.create_engine(emptied_database_url)
+    for _ in range(2):  # again changes nothing
+        transact(engine, lambda connection: desk_store.install(connection, document))
+    desk = transact(engine, desk_store.load)
+    engine.dispose()
+    account = routing_tables(desk)["pnc"].accounts[0]
+    new_year_ms = 1_798_732_800_000
+    assert (account.version, account.limits.day_minor) == (1, 100_000_000)
+    assert [fee_minor(account, 5_000_000, new_year_ms + ms) for ms in (-1, 0)] == [2_000, 27_500]
+    assert desk.tenants["pnc"].institutions["sh_pudong"].parent_id == "sh"
+    assert desk.settings_of("pnc").value("order.expire_s", Level("pnc", "sh", "METRO")) == 600
+
+
+async def test_a_suspended_tenant_takes_no_new_payments_and_finishes_those_under_way(house: House) -> None:
+    await house.fault("TIMEOUT_TAKEN")
+    doubtful = await house.pay("o1")
+    house.sql("UPDATE tenants SET state = 'SUSPENDED' WHERE tenant_id = 'pnc'")
+    await house.router._read_desk()
+    (answer,) = await house.submit(new_payment("o2"))
+    assert answer.refusal is not None
+    assert answer.refusal.reason == "TENANT_SUSPENDED"
+    await house.heal("TIMEOUT_TAKEN")
+    house.due()
+    await house.sweep()
+    await house.settle()
+    assert (doubtful.state, house.payment("o1").state) == (State.UNKNOWN, State.SUCCEEDED)
