@@ -106,7 +106,7 @@ def list_rule_sets(
     """List rule sets, the newest first."""
     table = Table("rule set", "state", "version", "rules", "author", "made", "note", box=None, header_style="dim")
     for row in Session(target=target, tenant=tenant, key=key).pages("Routing/ListRuleSets", "rule_sets", limit):
-        table.add_row(row.rule_set_id, _STATES.get(row.state, "?"), str(row.version or "-"), str(len(row.rules)), row.author,
+        table.add_row(row.rule_set_id, _STATES.get(row.state, "?"), str(row.version or "-"), str(row.rule_count), row.author,
                       f"{row.create_time.ToDatetime(tzinfo=CHINA):%Y-%m-%d %H:%M}", row.note)  # fmt: skip
     _print(table)
 

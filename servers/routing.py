@@ -104,7 +104,7 @@ class RoutingService(routing_pb2_grpc.RoutingServicer):
         found = await self._database.run(
             rule_store.page, tenant_id=caller().tenant_id, before_id=before_id, limit=limit + 1
         )
-        response = routing_pb2.ListRuleSetsResponse(rule_sets=map(rule_sets.rule_set_message, found[:limit]))
+        response = routing_pb2.ListRuleSetsResponse(rule_sets=map(rule_sets.summary_message, found[:limit]))
         if len(found) > limit:
             response.next_page_token = pages.token(found[limit - 1].rule_set_id)
         return response

@@ -95,15 +95,23 @@ def rule_set_message(row: store.Row, difference: Sequence[str] = ()) -> routing_
         revision=row.revision, rules=map(_rule_message, row.rule_set.rules), plug_ins=row.rule_set.plug_ins,
         note=row.note, author=row.author, create_time=translate.timestamp(row.create_ms),
         update_time=translate.timestamp(row.update_ms), publish_time=translate.timestamp(row.publish_ms),
-        difference=difference,
+        difference=difference, rule_count=len(row.rule_set.rules),
     )  # fmt: skip
+
+
+def summary_message(row: store.Row) -> routing_pb2.RuleSet:
+    """Write a stored rule set for a list: without its texts, of which many would be too much for one answer."""
+    message = rule_set_message(row)
+    message.ClearField("rules")
+    return message
 
 
 def desk_rules_message(rule_set: RuleSet) -> routing_pb2.RuleSet:
     """Write the rules of a desk file for the wire."""
     return routing_pb2.RuleSet(
-        state=routing_pb2.RuleSet.STATE_IN_FORCE, rules=map(_rule_message, rule_set.rules), plug_ins=rule_set.plug_ins
-    )
+        state=routing_pb2.RuleSet.STATE_IN_FORCE, rules=map(_rule_message, rule_set.rules), plug_ins=rule_set.plug_ins,
+        rule_count=len(rule_set.rules),
+    )  # fmt: skip
 
 
 def _rule_message(rule: Rule) -> routing_pb2.Rule:
@@ -185,7 +193,7 @@ def _sentence(message: routing_pb2.RouteComparison) -> str:
 
 
 class Workshop:
-    """One thing after the other, in slices, so that payments on the same loop wait for a few milliseconds at most."""
+    """One thing after the other, in slices, with as much time between them for the payments on the same loop."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Semaphore(1)
@@ -207,12 +215,12 @@ class Workshop:
         """Add decisions to a comparison. Without a table `before` they are compared with what was decided."""
         async with self._turn:
             for start in range(0, len(decisions), SLICE):
-                if time.monotonic() > until_s:
+                if (begin_s := time.monotonic()) > until_s:
                     return
                 for stored in decisions[start : start + SLICE]:
                     old = decide_again(stored, before, books[0]) if before else stored.decision
                     comparison.add(stored.facts, old, decide_again(stored, after, books[1]))
-                await asyncio.sleep(0)
+                await asyncio.sleep(time.monotonic() - begin_s)
 
 
 def _sample(stored: Stored) -> Sample:

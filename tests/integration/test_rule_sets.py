@@ -123,7 +123,7 @@ async def test_a_draft_is_checked_tried_published_by_two_people_and_taken_back(d
     )
     await allow(desk, back.proposal.approval_id)
     listed = (await desk.maker.ListRuleSets(routing_pb2.ListRuleSetsRequest())).rule_sets
-    assert [(row.version, row.state) for row in listed] == [(2, 3), (1, 2)]
+    assert [(row.version, row.state, row.rule_count, len(row.rules)) for row in listed] == [(2, 3, 1, 0), (1, 2, 1, 0)]
     auditor = await desk.office.stub(audit_pb2_grpc.AuditStub, "AUDITOR", principal="chen")
     trail = await auditor.SearchAudit(audit_pb2.SearchAuditRequest(filter=audit_pb2.AuditFilter(object_kind="rule_set")))
     assert [entry.operation.partition(".")[2] for entry in reversed(trail.entries)] == [

@@ -145,7 +145,7 @@ class Rule(_message.Message):
     def __init__(self, rule_id: _Optional[str] = ..., priority: _Optional[int] = ..., effect: _Optional[_Union[Rule.Effect, str]] = ..., when: _Optional[str] = ..., channels: _Optional[_Iterable[str]] = ..., weight: _Optional[float] = ..., limit_bps: _Optional[int] = ..., limit_minor: _Optional[int] = ..., limit_per: _Optional[_Union[Rule.Period, str]] = ...) -> None: ...
 
 class RuleSet(_message.Message):
-    __slots__ = ("rule_set_id", "state", "version", "revision", "rules", "plug_ins", "note", "author", "create_time", "update_time", "publish_time", "difference")
+    __slots__ = ("rule_set_id", "state", "version", "revision", "rules", "plug_ins", "note", "author", "create_time", "update_time", "publish_time", "difference", "rule_count")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[RuleSet.State]
@@ -168,6 +168,7 @@ class RuleSet(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     PUBLISH_TIME_FIELD_NUMBER: _ClassVar[int]
     DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    RULE_COUNT_FIELD_NUMBER: _ClassVar[int]
     rule_set_id: str
     state: RuleSet.State
     version: int
@@ -180,7 +181,8 @@ class RuleSet(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     publish_time: _timestamp_pb2.Timestamp
     difference: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, rule_set_id: _Optional[str] = ..., state: _Optional[_Union[RuleSet.State, str]] = ..., version: _Optional[int] = ..., revision: _Optional[int] = ..., rules: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ..., plug_ins: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., author: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., publish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., difference: _Optional[_Iterable[str]] = ...) -> None: ...
+    rule_count: int
+    def __init__(self, rule_set_id: _Optional[str] = ..., state: _Optional[_Union[RuleSet.State, str]] = ..., version: _Optional[int] = ..., revision: _Optional[int] = ..., rules: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ..., plug_ins: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., author: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., publish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., difference: _Optional[_Iterable[str]] = ..., rule_count: _Optional[int] = ...) -> None: ...
 
 class ListRuleSetsRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
