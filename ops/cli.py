@@ -18,6 +18,8 @@ from ops import (
     approvals_commands,
     audit_commands,
     channel_commands,
+    fuzz_commands,
+    identity_commands,
     rules_commands,
     secret_commands,
     simulator_commands,
@@ -44,6 +46,8 @@ app.add_typer(db_app, name="db")
 app.add_typer(approvals_commands.app, name="approvals")
 app.add_typer(audit_commands.app, name="audit")
 app.add_typer(channel_commands.app, name="channel")
+app.add_typer(fuzz_commands.app, name="fuzz")
+app.add_typer(identity_commands.app, name="identity")
 app.add_typer(rules_commands.app, name="rules")
 app.add_typer(secret_commands.app, name="secrets")
 app.add_typer(simulator_commands.app, name="simulator")

@@ -119,7 +119,7 @@ async def reason_of(call: Any) -> str:
 @asynccontextmanager
 async def opened_office(
     database_url: str, channel_ids: Sequence[str] = ("one", "two"), *, simulator: bool = False,
-    tls: Files | None = None,
+    tls: Files | None = None, walled: bool = True,
 ) -> AsyncIterator[Office]:
     """Open an office for the tenants of the harness, with an account each on every channel."""
     database = Database(database_url, pool_size=2)
@@ -133,8 +133,8 @@ async def opened_office(
     nobody = cast("Any", _Nobody())
     gateway = Gateway(name="office", directory=nobody, database=database)
     door = Door(server, keys, CollectorRegistry(), certificates=bool(tls and tls.client_authority))
-    walled = TenantDatabase(database, walled=True)
-    add_services(door, Parts(gateway, view, nobody, walled, heads, PEPPER, vault), simulator=simulator)
+    behind = TenantDatabase(database, walled=walled)
+    add_services(door, Parts(gateway, view, nobody, behind, heads, PEPPER, vault), simulator=simulator)
     port = server.add_insecure_port("127.0.0.1:0")
     secure_port = server.add_secure_port("localhost:0", server_credentials(tls)) if tls else 0
     await server.start()
