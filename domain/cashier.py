@@ -27,6 +27,7 @@ _TOLD: Mapping[Elimination, str] = {
     Elimination.MAINTENANCE_WINDOW: "MAINTENANCE",
     Elimination.CIRCUIT_OPEN: "CHANNEL_OPEN",
     Elimination.FORCED_OPEN: "CHANNEL_OPEN",
+    Elimination.CERT_EXPIRED: "CHANNEL_OPEN",  # why is not a payer's business
     Elimination.OVER_DAY_LIMIT: "OVER_DAY_LIMIT",
     Elimination.OVER_MONTH_LIMIT: "OVER_MONTH_LIMIT",
     Elimination.AMOUNT_OUT_OF_RANGE: OVER_CHANNEL_LIMIT,

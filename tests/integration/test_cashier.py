@@ -93,7 +93,8 @@ async def shop(emptied_database_url: str, tmp_path: Path) -> AsyncIterator[Shop]
         await desk.start()
         set_caller(Caller("pnc", "shop", frozenset({"PARTNER_API"})))
         gateway: Any = _Gateway(house.router)
-        yield Shop(house, PaymentsService(gateway, database, desk))
+        absent: Any = None
+        yield Shop(house, PaymentsService(gateway, database, desk, absent))
         database.close()
 
 
