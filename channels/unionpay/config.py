@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from channels import rsa
 from channels.port import Ability
 from channels.unionpay.batches import Layout
-from channels.unionpay.signing import Trust
+from channels.unionpay.signing import UNREADABLE, Trust
 from domain.credentials import Credentials, Material, Needs
 
 log = structlog.get_logger()
@@ -163,7 +163,7 @@ def _merchant(account: AccountLike, names: Sequence[str]) -> Merchant | None:
 def _certificate(values: Mapping[str, str], name: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(values[name].strip().encode())
-    except (KeyError, ValueError):
+    except (KeyError, *UNREADABLE):
         raise ValueError(f"{name} is no certificate in PEM") from None
 
 

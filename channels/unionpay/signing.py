@@ -27,6 +27,12 @@ REMEMBERED_MAX = 32
 
 Fields = Mapping[str, str]
 
+# What the library says to certificates that are none; some of it is no ValueError.
+UNREADABLE = (
+    ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+
 
 def signed_bytes(fields: Fields) -> bytes:
     """Return what is signed: the digest of all fields that have a value, sorted by name."""
@@ -96,10 +102,12 @@ class Trust:
             certificate = x509.load_pem_x509_certificate(text.encode())
             key = certificate.public_key()
             named = any(_owner(str(name.value)) in self._names for name in _common_names(certificate))
-        except (ValueError, UnsupportedAlgorithm, TypeError):
+            serves = isinstance(key, RSAPublicKey) and certificate.serial_number > 0
+        except UNREADABLE:
             return None
-        if not isinstance(key, RSAPublicKey) or not named:
+        if not serves or not named:
             return None
+        assert isinstance(key, RSAPublicKey), "another key serves nobody"
         for middle, root in self._issuers:
             if _issued(certificate, middle):
                 chain = (certificate, middle, root)
@@ -128,11 +136,11 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
         may_issue = constraints.ca
     except x509.ExtensionNotFound:
         may_issue = True  # old roots have none
-    except ValueError:
+    except UNREADABLE:
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return may_issue
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -414,6 +415,18 @@ def test_a_forged_notice_is_refused() -> None:
         genuine + b"&merId=1",
     ):
         assert refusal_of(body) in ("SIGNATURE_INVALID", "MALFORMED")
+
+
+@pytest.mark.parametrize("version", [0, 1, 2, 5, 127])
+def test_a_certificate_of_any_version_is_read_or_refused(version: int) -> None:
+    """Found by fuzzing: the library's word for a version that there is not is no ValueError."""
+    certificate = platform().sign.certificate.public_bytes(serialization.Encoding.DER)
+    assert certificate.count(b"\xa0\x03\x02\x01\x02") == 1
+    changed = certificate.replace(b"\xa0\x03\x02\x01\x02", bytes([0xA0, 3, 2, 1, version]))
+    text = base64.encodebytes(changed).decode()
+    fields = signed({"a": "1"}, platform().sign)
+    pem = f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----"
+    assert not believed(fields | {"signPubKeyCert": pem})
 
 
 def test_an_unknown_word_in_a_notice_proves_nothing_and_is_seen() -> None:
