@@ -24,7 +24,7 @@ from channels.sandbox import signing as sandbox_signing
 from channels.sandbox.client import SandboxCallbacks, SandboxChannel
 from channels.sandbox.config import SandboxConfig
 from channels.unionpay.client import UnionPayCallbacks, UnionPayChannel
-from channels.unionpay.config import UnionPayConfig
+from channels.unionpay.config import PRODUCTS, Merchant, Product, UnionPayConfig
 from domain.credentials import Credentials
 from domain.evidence import Fault, Outcome
 from domain.identifiers import attempt_number
@@ -393,7 +393,7 @@ def _wire_account(kind: str, merchant_no: str) -> WireAccount:
 
 
 @asynccontextmanager
-async def _wired(directory: Path, kind: str) -> AsyncIterator[tuple[World, _Wire, str, list[HubAccount]]]:
+async def wired(directory: Path, kind: str) -> AsyncIterator[tuple[World, _Wire, str, list[HubAccount]]]:
     """Serve one wire for the suite's two merchants; give the world, a transport, the wire's address and the hub's accounts."""
     accounts = [_wire_account(kind, merchant_no) for merchant_no in SECRETS]
     wires = Wires(accounts)
@@ -414,21 +414,31 @@ async def _wired(directory: Path, kind: str) -> AsyncIterator[tuple[World, _Wire
         await world.aclose()
 
 
+@functools.cache
+def _unionpay_merchants() -> Mapping[str, Merchant]:
+    """Read the keys of the suite's merchants, once: that takes a while as well."""
+    accounts = [
+        HubAccount(merchant, (Credentials(1, _wire_account("unionpay", merchant).hub),)) for merchant in SECRETS
+    ]
+    return UnionPayConfig.of(channel_id="c1", settings={}, accounts=accounts).merchants
+
+
+def unionpay_config(base_url: str) -> UnionPayConfig:
+    """Return the configuration for a wire; where no terminal is named, a bound card pays."""
+    return UnionPayConfig(
+        "c1", _unionpay_merchants(), base_url, f"{base_url}/file", {**PRODUCTS, "": Product.BACK}, concurrency_max=20
+    )
+
+
 class UnionPayBench(WireBench):
     """UnionPay against its wire. A secret is whose platform signs; its notices are forms that carry their signature."""
 
     signs_in_headers = signs_time = False
     payers_begin = False
 
-    def __init__(self, world: World, transport: _Wire, base_url: str, accounts: Sequence[HubAccount]) -> None:
+    def __init__(self, world: World, transport: _Wire, base_url: str) -> None:
         super().__init__(world, transport)
-        settings = {
-            "base_url": base_url,
-            "file_url": f"{base_url}/file",
-            "products": {"": "BACK"},
-            "concurrency_max": 20,
-        }
-        config = UnionPayConfig.of(channel_id="c1", settings=settings, accounts=accounts)
+        config = unionpay_config(base_url)
         self.channel: Channel = UnionPayChannel(config, transport)
         self.callbacks: CallbackReader = UnionPayCallbacks(config)
 
@@ -451,8 +461,8 @@ class UnionPayBench(WireBench):
 @asynccontextmanager
 async def unionpay(directory: Path) -> AsyncIterator[Bench]:
     """Open UnionPay's wire."""
-    async with _wired(directory, "unionpay") as (world, transport, base_url, accounts):
-        yield UnionPayBench(world, transport, base_url, accounts)
+    async with wired(directory, "unionpay") as (world, transport, base_url, _):
+        yield UnionPayBench(world, transport, base_url)
 
 
 def now_ms() -> int:
@@ -518,7 +528,7 @@ def alipay_values(account: HubAccount, *alipays: str) -> dict[str, str]:
 @asynccontextmanager
 async def alipay(directory: Path) -> AsyncIterator[Bench]:
     """Open Alipay's gateway."""
-    async with _wired(directory, "alipay") as (world, transport, base_url, accounts):
+    async with wired(directory, "alipay") as (world, transport, base_url, accounts):
         yield AlipayBench(world, transport, base_url, accounts)
 
 

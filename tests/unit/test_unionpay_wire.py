@@ -44,12 +44,11 @@ from channels.unionpay import batches, messages, signing
 from channels.unionpay.batches import Batch
 from channels.unionpay.bills import UnionPayBills
 from channels.unionpay.client import UnionPayCallbacks, UnionPayChannel
-from channels.unionpay.config import UnionPayConfig
 from domain.evidence import Outcome
 from domain.identifiers import CHINA
 from simulator.wire.server import bind
 from simulator.world import World
-from tests.contract.benches import MERCHANT, OTHER, HubAccount, _wired, number
+from tests.contract.benches import MERCHANT, OTHER, number, unionpay_config, wired
 
 CARD = "6222020200000000006"
 PAYEE = Payee(PayeeKind.BANK_CARD, CARD, "张三")
@@ -58,11 +57,10 @@ PAYEE = Payee(PayeeKind.BANK_CARD, CARD, "张三")
 class Hub:
     """Us: the channel, and an ear for notices."""
 
-    def __init__(self, world: World, transport: Any, base_url: str, accounts: list[HubAccount]) -> None:
+    def __init__(self, world: World, transport: Any, base_url: str) -> None:
         self.world = world
         self.base_url = base_url
-        settings = {"base_url": base_url, "file_url": f"{base_url}/file"}
-        self.config = UnionPayConfig.of(channel_id="c1", settings=settings, accounts=accounts)
+        self.config = unionpay_config(base_url)
         self.channel = UnionPayChannel(self.config, transport, clock_ms=world.now_ms)
         self.callbacks = UnionPayCallbacks(self.config)
         self.heard: list[Notice] = []
@@ -108,8 +106,8 @@ class Hub:
 
 @asynccontextmanager
 async def opened(directory: Path) -> AsyncIterator[Hub]:
-    async with _wired(directory, "unionpay") as (world, transport, base_url, accounts):
-        hub = Hub(world, transport, base_url, accounts)
+    async with wired(directory, "unionpay") as (world, transport, base_url, _):
+        hub = Hub(world, transport, base_url)
         bound = bind("127.0.0.1", 0)
         hub.notify_url = f"http://127.0.0.1:{bound.getsockname()[1]}/notify"
         ear = Starlette(routes=[Route("/notify", hub.listen, methods=["POST"])])
