@@ -28,7 +28,7 @@ FIELDS_MAX = 200
 # The gateway refuses these in a subject.
 _FORBIDDEN = str.maketrans({"/": " ", "=": " ", "&": " "})
 SUBJECT_LENGTH_MAX = 256
-_YUAN = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,2}))?")
+_YUAN = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,2}))?", re.ASCII)
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 ACCOUNT_PRODUCT, CARD_PRODUCT = "TRANS_ACCOUNT_NO_PWD", "TRANS_BANKCARD_NO_PWD"
