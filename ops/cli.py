@@ -51,7 +51,6 @@ app.add_typer(identity_commands.app, name="identity")
 app.add_typer(rules_commands.app, name="rules")
 app.add_typer(secret_commands.app, name="secrets")
 app.add_typer(simulator_commands.app, name="simulator")
-app.add_typer(fuzz_commands.app, name="fuzz")
 app.add_typer(tenants_commands.app, name="tenants")
 app.add_typer(windows_commands.app, name="windows")
 
