@@ -3,6 +3,7 @@
 import statistics
 import tempfile
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
@@ -225,6 +226,41 @@ def neighbours(
     finish(result, as_json=as_json, bars=bars)
 
 
+@app.command()
+def callbacks(
+    rate: Annotated[float, typer.Option(help="Real notices a second.")] = 100,
+    garbage: Annotated[float, typer.Option(help="Garbage a second, from noise to forged signatures and huge bodies.")] = 1_000,
+    seconds: Seconds = 15,
+    as_json: Json = False,
+) -> None:
+    """Real notices of an RSA channel acknowledged while garbage floods the same address; none may be lost."""
+    from ops.bench import callbacks as ingress
+
+    count = int(rate * seconds)
+    with tempfile.TemporaryDirectory(prefix="paydesk-bench-desk-") as scratch:
+        desk, notices = Path(scratch) / "desk.toml", Path(scratch) / "notices"
+        keys = ingress.write_desk(desk)
+        with stage.deployment(str(desk)) as running:
+            key = stage.key_of(running)
+            made = 0
+            while made < count:
+                stage.call("caller", "--target", running.target, "--key", key, "--callers", 64, "--seconds", 3)
+                made = ingress.write_notices(notices, running.settings.database_url, keys[1], count)
+            port = int(running.settings.public_url.rpartition(":")[2])
+            roots = list(running.processes().values())
+            before, started_s = stage.cpu_s(roots), time.monotonic()
+            measured = stage.call("callbacks", "--port", port, "--notices", notices, "--real", rate, "--garbage", garbage)
+            used = stage.cores_used(before, stage.cpu_s(roots), time.monotonic() - started_s)
+            lost = count - ingress.paid_count(running.settings.database_url)
+    result = {"bench": "callbacks", **measured, "lost": lost, "cores_used": used}
+    bars: dict[str, tuple[float, str, float]] = {
+        "p99_ms of real notices": (measured["p99_ms"], "<=", 50),
+        "real notices lost": (lost, "<=", 0),
+        "garbage_per_s": (measured["garbage_per_s"], ">=", garbage * 0.95),
+    }
+    finish(result, as_json=as_json, bars=bars)
+
+
 @app.command("audit")
 def audit_chain(
     entries: Annotated[int, typer.Option(min=1, help="Entries to verify.")] = 100_000,
@@ -249,5 +285,6 @@ def everything(as_json: Json = False) -> None:
     routing(8, as_json)
     footprint(30, as_json)
     neighbours(50, 3, 10, as_json)
+    callbacks(100, 1_000, 15, as_json)
     audit_chain(100_000, 100, as_json)
     growth(5_000_000, 15, as_json)
