@@ -19,6 +19,7 @@ from protos.paydesk.v1 import (
     approvals_pb2,
     audit_pb2,
     channels_pb2,
+    credentials_pb2,
     events_pb2,
     identity_pb2,
     payments_pb2,
@@ -27,7 +28,10 @@ from protos.paydesk.v1 import (
     tenants_pb2,
 )
 
-_MODULES = (payments_pb2, channels_pb2, routing_pb2, tenants_pb2, events_pb2, approvals_pb2, identity_pb2, audit_pb2, simulator_pb2)
+_MODULES = (
+    payments_pb2, channels_pb2, routing_pb2, tenants_pb2, events_pb2, approvals_pb2, identity_pb2, credentials_pb2,
+    audit_pb2, simulator_pb2,
+)  # fmt: skip
 
 
 class BadCall(Exception):

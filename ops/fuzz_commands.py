@@ -1,18 +1,21 @@
-"""`paydesk fuzz`: looks for what one tenant can learn of another."""
+"""`paydesk fuzz`: what one tenant can learn of another, and what mutated messages do to the channels' parsers."""
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from ops.session import Target
 
-app = typer.Typer(help="Hostile calls, to see that nothing comes of them.", no_args_is_help=True)
+app = typer.Typer(help="Hostile calls and messages, to see that nothing comes of them.", no_args_is_help=True)
 
 
 @app.callback()
 def _fuzz() -> None:
-    """Hostile calls, to see that nothing comes of them."""
+    """Hostile calls and messages, to see that nothing comes of them."""
 
 
 @app.command()
@@ -43,3 +46,30 @@ def tenants(
     print(f"{len(report.leaks)} leaks, {len(report.hints)} hints that something exists")
     if not report.holds:
         raise typer.Exit(1)
+
+
+@app.command()
+def parsers(
+    channel: Annotated[str, typer.Option(help="Kind of channel whose parsers are tried.")],
+    inputs: Annotated[int, typer.Option(min=1, help="How many messages.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="What chance begins with.")] = 1,
+    keep_in: Annotated[Path, typer.Option(help="Folder for the inputs that did harm.")] = Path("build/fuzz"),
+) -> None:
+    """Throw mutated messages at every parser of a channel in turn; exits 1 if one of them did harm."""
+    from ops import parser_fuzz
+
+    if channel not in parser_fuzz.CHANNELS:
+        raise typer.BadParameter(f"there are {', '.join(sorted(parser_fuzz.CHANNELS))}", param_hint="--channel")
+    console, found = Console(highlight=False), 0
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("inputs", total=inputs)
+        targets = parser_fuzz.CHANNELS[channel]()
+        for find in parser_fuzz.throw(targets, inputs=inputs, seed=seed, done=lambda: progress.advance(task, 1_000)):
+            found += 1
+            path = parser_fuzz.keep(find, keep_in / channel, found)
+            console.print(f"[red]✗[/] {find.target}: {find.problem} ({path})")
+            if found >= parser_fuzz.FINDS_MAX:
+                break
+    if found:
+        raise typer.Exit(1)
+    console.print(f"{inputs:,} messages did no harm to {channel}")

@@ -24,11 +24,12 @@ from channels.port import (
 
 SHANGHAI = datetime.timezone(datetime.timedelta(hours=8))
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+TIME_LENGTH = 19
 FIELDS_MAX = 200
 # The gateway refuses these in a subject.
 _FORBIDDEN = str.maketrans({"/": " ", "=": " ", "&": " "})
 SUBJECT_LENGTH_MAX = 256
-_YUAN = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,2}))?")
+_YUAN = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,2}))?", re.ASCII)
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 ACCOUNT_PRODUCT, CARD_PRODUCT = "TRANS_ACCOUNT_NO_PWD", "TRANS_BANKCARD_NO_PWD"
@@ -87,10 +88,11 @@ def time_text(time_ms: int) -> str:
 
 def time_ms(text: object) -> int:
     """Read a time of Shanghai into Unix milliseconds; fractions of a second are left out. Raise ValueError."""
-    if not isinstance(text, str):
+    whole = text.partition(".")[0] if isinstance(text, str) else ""
+    if len(whole) != TIME_LENGTH or whole[10] != " ":
         raise ValueError("not a time")
-    moment = datetime.datetime.strptime(text.partition(".")[0], TIME_FORMAT).replace(tzinfo=SHANGHAI)
-    return round(moment.timestamp() * 1_000)
+    # A statement has hundreds of thousands of them, and strptime takes ten times as long.
+    return round(datetime.datetime.fromisoformat(whole).replace(tzinfo=SHANGHAI).timestamp()) * 1_000
 
 
 # --- what is written ---

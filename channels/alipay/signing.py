@@ -62,13 +62,10 @@ def verified(message: bytes, signature: str, sn: str, keys: Sequence[KeyLike], *
     return any(rsa.verify(key.key, message, raw) for key in alive if not sn or key.sn == sn)
 
 
-def notice_verified(
-    fields: Mapping[str, str], keys: Sequence[KeyLike], *, now_ms: int, keeps_sign_type: bool = False
-) -> bool:
-    """Tell whether a callback is signed; some kinds of messages keep sign_type in what is signed."""
-    without = ("sign",) if keeps_sign_type else ("sign", "sign_type")
+def notice_verified(fields: Mapping[str, str], keys: Sequence[KeyLike], *, now_ms: int) -> bool:
+    """Tell whether a callback is signed; sign_type is no part of it."""
     try:
-        message = joined(fields, without=without).encode()
+        message = joined(fields, without=("sign", "sign_type")).encode()
     except UnicodeEncodeError:
         return False
     return verified(message, fields.get("sign", ""), fields.get("alipay_cert_sn", ""), keys, now_ms=now_ms)

@@ -77,7 +77,11 @@ def issued(
 
 
 def _name(name: str, organisation: str) -> x509.Name:
-    pairs = ((NameOID.COUNTRY_NAME, "CN"), (NameOID.ORGANIZATION_NAME, organisation), (NameOID.COMMON_NAME, name))
+    # Strangers' clients write a certificate's issuer down with all four, whether they are there or not.
+    pairs = (
+        (NameOID.COUNTRY_NAME, "CN"), (NameOID.ORGANIZATION_NAME, organisation),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "Sandbox"), (NameOID.COMMON_NAME, name),
+    )  # fmt: skip
     return x509.Name([x509.NameAttribute(oid, value) for oid, value in pairs])
 
 

@@ -32,6 +32,8 @@ class Client(NamedTuple):
 
 
 CLIENTS = {
+    "python-alipay-sdk": Client("python-alipay-sdk==3.4.0", "alipay_python.py"),
+    "alipay-sdk": Client("alipay-sdk@4.14.0", "alipay_node.mjs"),
     "wechatpayv3": Client("wechatpayv3==2.0.4", "wechatpay_python.py"),
     "wechatpay-axios-plugin": Client("wechatpay-axios-plugin@0.9.6", "wechatpay_node.mjs"),
 }

@@ -1,19 +1,24 @@
 """The Credentials service: what goes in is parsed and sealed, what comes out are fingerprints."""
 
+import asyncio
 import itertools
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from typer.testing import CliRunner
 
 from domain.expiry import DAY_MS
+from ops import address, secret_commands
 from protos.paydesk.v1 import approvals_pb2, approvals_pb2_grpc, credentials_pb2, credentials_pb2_grpc
 from storage import credentials as store
 from storage import desk as desk_store
+from storage import expiry
 from storage.credentials import OwnerKind
 from tests.certificates import certificate_pem, private_pem, public_pem
 from tests.integration.office import Office, opened_office
@@ -196,3 +201,48 @@ def test_a_certificate_says_itself_when_it_ends() -> None:
         {"c": certificate_pem(end_ms)}, {"c": Material.CERTIFICATE}, now_ms=end_ms, digest=lambda *_: b""
     )
     assert (violation.field, violation.rule) == ("values.c", "has expired")
+
+
+async def test_finance_works_at_the_command_line(
+    emptied_database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with opened_office(emptied_database_url) as office:
+        await office.database.run(_nobody_is_asked)
+        keys = await office.stub(credentials_pb2_grpc.CredentialsStub, "TENANT_ADMIN")
+        monkeypatch.setattr(address, "require", lambda *_, target: address.Address(target, "", {}))
+        secret, urls = tmp_path / "new.secret", tmp_path / "urls.txt"
+        secret.write_text("a secret of the command line\n")
+        urls.write_text("mailto://finance:hidden-word@example.com\n")
+
+        async def paydesk(*words: str) -> str:
+            key = office.metadata(keys)[0][1].removeprefix("Bearer ")
+            arguments = [*words, "--target", office.target, "--key", key]
+            done = await asyncio.to_thread(CliRunner().invoke, secret_commands.app, arguments)
+            assert done.exit_code == 0, done.output
+            assert "command line" not in done.output and "hidden-word" not in done.output
+            return done.stdout
+
+        assert "version 2: STAGED, ends never" in await paydesk("add", f"secret={secret}", "--account", "pnc_one")
+        assert (await in_use(office, "pnc_one"))[1] == (2, {"secret": "a secret of the command line"})
+        assert "ACTIVE, signs" in await paydesk("activate", "2", "--account", "pnc_one")
+        assert "RETIRED" in await paydesk("retire", "1", "--account", "pnc_one", "--reason", "done")
+        assert "ACTIVE, signs" in await paydesk("list", "--account", "pnc_one")
+        assert "mailto" in await paydesk("add-contact", "财务", str(urls), "--escalation")
+        listed = await paydesk("contacts")
+        assert "when nobody has answered" in listed
+        contact_id = next(word for word in listed.split() if word.startswith("con_"))
+        assert "deleted" in await paydesk("delete-contact", contact_id)
+        await office.database.run(_remind)
+        assert "API key key_short" in await paydesk("expiries", "--within", "5")
+        reminder_id = next(word for word in (await paydesk("reminders")).split() if word.startswith("rem_"))
+        assert "acknowledged by zhang" in await paydesk("acknowledge", reminder_id, "--reason", "renewed")
+        assert "rem_" not in await paydesk("reminders") and "zhang" in await paydesk("reminders", "--all")
+
+
+def _remind(connection: Any) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    connection.exec_driver_sql(
+        """INSERT INTO api_keys (key_digest, key_id, tenant_id, principal, roles, expire_time)
+           VALUES (decode(repeat('ab', 32), 'hex'), 'key_short', 'pnc', 'zhang', '{}', now() + interval '3 days')"""
+    )
+    assert expiry.plan(connection, now_ms=now_ms) == 1

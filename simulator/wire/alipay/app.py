@@ -170,8 +170,8 @@ class _SignPage:
             return HTMLResponse("no such agreement", status_code=404)
         if request.method == "GET":
             return HTMLResponse(payer_page("支付宝 签约", [("协议", mandate.number)], action=request.url.path))
-        chosen = dict(await request.form()).get("act")
-        self._front.world.person_acts(channel_id, mandate, agrees=chosen == "pay")
+        pressed = await chosen(request)
+        self._front.world.person_acts(channel_id, mandate, agrees=pressed == "pay")
         back = mandate.memo.get("return_url")
         return RedirectResponse(back, status_code=302) if back else HTMLResponse(f"<p>{mandate.word}</p>")
 

@@ -143,11 +143,11 @@ async def pay(call: Call) -> Reply:
     return _good(told, {**fields, **buyer, **paid, "fund_bill_list": bills})
 
 
-def _browsed(product: str, product_code: str) -> Callable[[Call], Awaitable[Reply]]:
+def _browsed(product: str, *product_codes: str) -> Callable[[Call], Awaitable[Reply]]:
     """Make the method of a product whose request comes from the payer's own browser or phone."""
 
     async def browse(call: Call) -> Reply:
-        if call.content.get("product_code") != product_code:
+        if call.content.get("product_code") not in product_codes:
             raise Invalid("40004", "ACQ.INVALID_PARAMETER", "product_code")
         item = _charge_item(call, product, pays="LATER")
         told = _checked(await call.ask(Operation.CHARGE, item))
@@ -483,7 +483,7 @@ METHODS: Mapping[str, Callable[[Call], Awaitable[Reply]]] = {
     "alipay.trade.pay": pay,
     "alipay.trade.precreate": precreate,
     "alipay.trade.page.pay": _browsed("page", "FAST_INSTANT_TRADE_PAY"),
-    "alipay.trade.wap.pay": _browsed("wap", "QUICK_WAP_WAY"),
+    "alipay.trade.wap.pay": _browsed("wap", "QUICK_WAP_WAY", "QUICK_WAP_PAY"),
     "alipay.trade.app.pay": _browsed("app", "QUICK_MSECURITY_PAY"),
     "alipay.trade.query": query,
     "alipay.trade.close": close,

@@ -1,0 +1,180 @@
+"""Throws mutated messages at the parsers of a channel: whatever comes in, they answer, refuse in their own way, or verify.
+
+A target names what it may raise; anything else is a find, and so is a callback that is believed although it is not the
+one that was signed. Finds are written to files, to become cases of the tests. The same seed makes the same inputs.
+"""
+
+import io
+import random
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from channels.port import BillDamaged, BillKind, CallbackRefused
+
+# What parsers stumble over.
+TOKENS = (
+    b"", b"\x00", b"\xff", b"{", b"}", b"[", b"]", b'"', b"\\", b",", b"&", b"=", b"%", b"%ff", b"null", b"NaN", b"1e999",
+    b"-1", b"9" * 40, b"[" * 3_000, b'{"a":' * 900, b"\xef\xbb\xbf", b"\r\n", b"\t", b"#", "支付".encode(), "支付".encode("gbk"),
+)  # fmt: skip
+FINDS_MAX = 20
+
+
+class Target(NamedTuple):
+    """One parser: valid messages to begin from, how it is fed, and what it may raise."""
+
+    seeds: Sequence[bytes]
+    feed: Callable[[bytes], object]
+    refuses: tuple[type[Exception], ...]
+
+
+class Find(NamedTuple):
+    """An input, and what it did."""
+
+    target: str
+    content: bytes
+    problem: str
+
+
+def mutated(seeds: Sequence[bytes], chance: random.Random) -> bytes:
+    """Change a valid message in a few places."""
+    content = bytearray(chance.choice(seeds))
+    for _ in range(chance.choice((1, 1, 2, 4, 8))):
+        place = chance.randrange(len(content) + 1)
+        match chance.randrange(6):
+            case 0:
+                content[place:place] = chance.choice(TOKENS)
+            case 1:
+                del content[place : place + chance.choice((1, 2, 16, 256))]
+            case 2 if place < len(content):
+                content[place] = chance.randrange(256)
+            case 3:
+                other = chance.choice(seeds)
+                begin = chance.randrange(len(other) + 1)
+                content[place : place + 32] = other[begin : begin + 32]
+            case 4:
+                content[place:place] = content[place : place + chance.choice((1, 8, 64))]
+            case _ if place < len(content):
+                content[place] ^= 1 << chance.randrange(8)
+            case _:
+                pass
+    return bytes(content)
+
+
+def throw(targets: Mapping[str, Target], *, inputs: int, seed: int, done: Callable[[], None]) -> Iterator[Find]:
+    """Throw so many inputs at the targets in turn; `done` is called after each thousand."""
+    chance = random.Random(seed)
+    names = sorted(targets)
+    for count in range(inputs):
+        name = names[count % len(names)]
+        target = targets[name]
+        content = mutated(target.seeds, chance)
+        try:
+            target.feed(content)
+        except target.refuses:
+            pass
+        except Exception as error:
+            yield Find(name, content, f"{type(error).__name__}: {error}"[:200])
+        if count % 1_000 == 999:
+            done()
+
+
+class Believed(Exception):
+    """A callback was believed that nobody had signed."""
+
+
+def alipay() -> dict[str, Target]:
+    """Return the parsers of Alipay's messages."""
+    from channels.alipay import mapping, messages
+    from channels.alipay.bills import AlipayBills
+    from channels.alipay.client import AlipayCallbacks
+    from channels.alipay.config import AlipayConfig
+    from domain.credentials import Credentials
+    from simulator.wire.alipay.credentials import make_keys
+    from simulator.wire.alipay.signing import signed
+
+    hub, own = make_keys("m1")
+
+    class Account:
+        merchant_no = "m1"
+        credentials = (Credentials(1, {name: hub[name] for name in ("app_id", "app_private_key", "alipay_public_key")}),)
+
+    reader = AlipayCallbacks(AlipayConfig.of(channel_id="alipay", settings={}, accounts=[Account()]))
+    trade = {
+        "notify_id": "N1", "app_id": hub["app_id"], "sign_type": "RSA2", "notify_type": "trade_status_sync",
+        "out_trade_no": "n1", "trade_no": "T1", "seller_id": "m1", "trade_status": "TRADE_SUCCESS",
+        "total_amount": "100.00", "gmt_payment": "2026-11-24 10:00:00", "subject": "车险保费",
+    }  # fmt: skip
+    refund = trade | {"out_biz_no": "r1", "gmt_refund": "2026-11-24 10:00:00.000", "refund_fee": "1.00"}
+    notices = [urlencode(fields | {"sign": signed(own["alipay_key"], fields)}).encode() for fields in (trade, refund)]
+    believed = {reader.read(headers={}, body=body, now_ms=0) for body in notices}
+
+    def callback(body: bytes) -> None:
+        # A change that the form's own reading undoes changes nothing.
+        if reader.read(headers={}, body=body, now_ms=0) not in believed:
+            raise Believed
+
+    def notice(body: bytes) -> None:
+        mapping.evidence_of(messages.read_notice(body), "m1", now_ms=0)
+
+    def answer(body: bytes) -> None:
+        envelope = messages.read_answer(body, "alipay.trade.query")
+        if mapping.refused("n1", envelope.inner, moves_money=True) is None:
+            mapping.trade("n1", envelope.inner, "m1")
+            mapping.refund("r1", envelope.inner, "m1")
+
+    inner = '{"code":"10000","msg":"Success","trade_status":"TRADE_SUCCESS","total_amount":"1.00","x":{"y":["}\\/"]}}'
+    failed = '{"code":"40004","sub_code":"ACQ.TRADE_NOT_EXIST","sub_msg":"交易不存在"}'
+    answers = [f'{{"alipay_trade_query_response":{text},"sign":"c2lnbg=="}}'.encode() for text in (inner, failed)]
+    unreadable = (ValueError, IndexError, KeyError, TypeError)
+    return {
+        "callback": Target(notices, callback, (CallbackRefused,)),
+        "notice": Target(notices, notice, (*unreadable, RecursionError)),
+        "answer": Target(answers, answer, unreadable),
+        **_bills(AlipayBills(), _ALIPAY_BILL.encode("gbk"), _zipped),
+    }
+
+
+def _bills(reader: Any, table: bytes, wrap: Callable[[bytes], bytes]) -> dict[str, Target]:
+    """Return two targets: the file as a whole, and the table within."""
+
+    def read(content: bytes) -> None:
+        list(reader.read(content, merchant_no="2088", kind=BillKind.TRADE, date="2026-11-24"))
+
+    return {
+        "bill": Target([wrap(table)], read, (BillDamaged,)),
+        "table": Target([table], lambda content: read(wrap(content)), (BillDamaged,)),
+    }
+
+
+def _zipped(table: bytes) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("2088_20261124_业务明细.csv".encode("gbk").decode("cp437"), table)
+    return content.getvalue()
+
+
+_ALIPAY_BILL = """#支付宝业务明细查询
+#账号：[2088]
+#起始日期：[2026年11月24日 00:00:00]   终止日期：[2026年11月25日 00:00:00]
+#-----------------------------------------业务明细列表----------------------------------------
+支付宝交易号,商户订单号,业务类型,商品名称,完成时间,商家实收（元）,退款批次号/请求号,服务费（元）
+1\t,n1\t,交易\t,车险\t,2026-11-24 10:00:00,100.00,\t,-0.60
+1\t,n1\t,退款\t,车险\t,2026-11-24 11:00:00,-40.00,r1\t,0.00
+#-----------------------------------------业务明细列表结束------------------------------------
+#交易合计：1笔，商家实收共100.00元，商家优惠共0.00元
+#退款合计：1笔，商家实收退款共-40.00元，商家优惠退款共0.00元
+"""
+
+# A channel adds how its targets are made here.
+CHANNELS: Mapping[str, Callable[[], dict[str, Target]]] = {"alipay": alipay}
+
+
+def keep(find: Find, directory: Path, number: int) -> Path:
+    """Write a find's input to a file, and return where."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{find.target}-{number}.bin"
+    path.write_bytes(find.content)
+    return path
