@@ -4,10 +4,14 @@ A target names what it may raise; anything else is a find, and so is a callback 
 one that was signed. Finds are written to files, to become cases of the tests. The same seed makes the same inputs.
 """
 
+import asyncio
 import io
+import json
 import random
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -99,7 +103,9 @@ def alipay() -> dict[str, Target]:
 
     class Account:
         merchant_no = "m1"
-        credentials = (Credentials(1, {name: hub[name] for name in ("app_id", "app_private_key", "alipay_public_key")}),)
+        credentials = (
+            Credentials(1, {name: hub[name] for name in ("app_id", "app_private_key", "alipay_public_key")}),
+        )
 
     reader = AlipayCallbacks(AlipayConfig.of(channel_id="alipay", settings={}, accounts=[Account()]))
     trade = {
@@ -168,8 +174,90 @@ _ALIPAY_BILL = """#支付宝业务明细查询
 #退款合计：1笔，商家实收退款共-40.00元，商家优惠退款共0.00元
 """
 
+
+def wechatpay() -> dict[str, Target]:
+    """Return the parsers of WeChat Pay's messages; headers are tried as lines before a body."""
+    from channels.wechatpay import mapping, messages, signing
+    from channels.wechatpay.bills import WechatpayBills
+    from channels.wechatpay.callbacks import WechatpayCallbacks
+    from channels.wechatpay.config import WechatpayConfig
+    from domain.credentials import Credentials
+    from simulator.codec import Flaw
+    from simulator.wire.accounts import Account
+    from simulator.wire.wechatpay.credentials import make_keys
+    from simulator.wire.wechatpay.signing import encrypted, sealed_headers
+
+    hub, own = make_keys("m1")
+
+    class Merchant:
+        merchant_no = "m1"
+        terms: Mapping[str, Any] = {"appid": hub["appid"]}
+        credentials = (Credentials(1, hub),)
+
+    reader = WechatpayCallbacks(WechatpayConfig.of(channel_id="wechatpay", settings={}, accounts=[Merchant()]))
+    plain = [text.encode() for text in _WECHATPAY]
+    sealed = encrypted(hub["apiv3_key"], plain[0], associated_data="transaction", nonce="fdasfjihihih")
+    body = json.dumps({"id": "EV-1", "event_type": "TRANSACTION.SUCCESS", "resource": dict(sealed)}).encode()
+    account = Account("wechatpay", "c1", "m1", hub, own)
+    said = asyncio.run(
+        sealed_headers(
+            account, body, real_ms=0, nonce="n", flaw=Flaw.NONE, wanted=hub["platform_public_key_id"]
+        )
+    )  # fmt: skip
+    letter = "\n".join(f"{name.lower()}: {value}" for name, value in said.items()).encode() + b"\n\n" + body
+    believed = _read_letter(reader, letter)
+
+    def callback(content: bytes) -> None:
+        if _read_letter(reader, content) != believed:
+            raise Believed
+
+    def item(content: bytes) -> None:
+        read = messages.read(content)
+        mapping.word_of(read)
+        for see in (
+            partial(mapping.evidence_of, read, "profitsharing", mchid="m1", now_ms=0),
+            partial(mapping.split, "s1", read, mchid="m1"),
+            partial(mapping.refused, "n1", read, moves_money=True),
+        ):
+            with suppress(ValueError):
+                see()
+
+    def unseal(content: bytes) -> None:
+        text = content.decode("latin-1")
+        if signing.unseal([b"k" * 32], nonce=text[:12], associated_data=text[12:20], ciphertext=text[20:]) is not None:
+            raise Believed
+
+    return {
+        "callback": Target([letter], callback, (CallbackRefused,)),
+        "item": Target(plain, item, (ValueError,)),
+        "unseal": Target([f"fdasfjihihih12345678{sealed['ciphertext']}".encode()], unseal, ()),
+        "table": _bills(WechatpayBills(), _WECHATPAY_BILL.replace("\n", "\r\n").encode(), bytes)["table"],
+    }
+
+
+def _read_letter(reader: Any, content: bytes) -> object:
+    head, _, body = content.partition(b"\n\n")
+    pairs = (line.partition(": ") for line in head.decode("latin-1").split("\n"))
+    return reader.read(headers={name: value for name, _, value in pairs}, body=body, now_ms=0)
+
+
+_WECHATPAY = (
+    '{"mchid":"m1","out_trade_no":"number1","trade_state":"SUCCESS","success_time":"2026-11-24T10:00:00+08:00","amount":{"total":1}}',
+    '{"mchid":"m1","out_trade_no":"number1","out_refund_no":"r1","refund_id":"R1","refund_status":"SUCCESS","amount":{"refund":1}}',
+    '{"mch_id":"m1","out_bill_no":"p1","transfer_bill_no":"B1","state":"FAIL","transfer_amount":5,"fail_reason":"X"}',
+    '{"mchid":"m1","out_contract_code":"a1","contract_id":"C1","contract_state":"SIGNED"}',
+    '{"out_order_no":"s1","order_id":"O1","state":"FINISHED","receivers":[{"account":"o1","amount":1,"result":"SUCCESS"}]}',
+    '{"code":"INVALID_REQUEST","message":"请求重入"}',
+)
+_WECHATPAY_BILL = """\ufeff交易时间,商户号,微信订单号,商户订单号,交易状态,货币种类,应结订单金额,微信退款单号,商户退款单号,退款金额,充值券退款金额,退款状态,手续费,订单金额,申请退款金额
+`2026-11-24 10:00:00,`2088,`1,`n1,`SUCCESS,`CNY,`100.00,`0,`0,`0.00,`0.00,`,`0.60000,`100.00,`0.00
+`2026-11-24 11:00:00,`2088,`1,`n1,`REFUND,`CNY,`0.00,`2,`r1,`40.00,`0.00,`SUCCESS,`-0.24000,`0.00,`40.00
+总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额
+`2,`100.00,`40.00,`0.00,`0.36000,`100.00,`40.00
+"""
+
 # A channel adds how its targets are made here.
-CHANNELS: Mapping[str, Callable[[], dict[str, Target]]] = {"alipay": alipay}
+CHANNELS: Mapping[str, Callable[[], dict[str, Target]]] = {"alipay": alipay, "wechatpay": wechatpay}
 
 
 def keep(find: Find, directory: Path, number: int) -> Path:

@@ -1,6 +1,8 @@
-"""The fuzzer finds what is planted, repeats itself, and finds nothing at the parsers of Alipay in a short while."""
+"""The fuzzer finds what is planted, repeats itself, and finds nothing at the parsers of channels in a short while."""
 
 from pathlib import Path
+
+import pytest
 
 from ops import parser_fuzz
 
@@ -33,5 +35,6 @@ def test_a_callback_that_is_believed_unsigned_is_a_find() -> None:
         assert len(list(parser_fuzz.throw(broken, inputs=10, seed=1, done=lambda: None))) == 10
 
 
-def test_alipays_parsers_take_mutated_messages() -> None:
-    assert not list(parser_fuzz.throw(parser_fuzz.alipay(), inputs=2_000, seed=9, done=lambda: None))
+@pytest.mark.parametrize("channel", sorted(parser_fuzz.CHANNELS))
+def test_parsers_take_mutated_messages(channel: str) -> None:
+    assert not list(parser_fuzz.throw(parser_fuzz.CHANNELS[channel](), inputs=2_000, seed=9, done=lambda: None))
