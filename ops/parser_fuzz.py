@@ -256,8 +256,81 @@ _WECHATPAY_BILL = """\ufeff交易时间,商户号,微信订单号,商户订单�
 `2,`100.00,`40.00,`0.00,`0.36000,`100.00,`40.00
 """
 
+
+def unionpay() -> dict[str, Target]:
+    """Return the parsers of UnionPay's messages and files."""
+    from channels.unionpay import batches, mapping, messages
+    from channels.unionpay.bills import UnionPayBills
+    from channels.unionpay.client import UnionPayCallbacks
+    from channels.unionpay.config import UnionPayConfig
+    from domain.credentials import Credentials
+    from simulator.wire.unionpay import settlement, signing
+    from simulator.wire.unionpay.credentials import make_keys
+
+    merchant_no, day = "777290000000011", "2026-11-24"
+    hub, own = make_keys(merchant_no)
+
+    class Account:
+        credentials = (Credentials(1, hub),)
+
+        def __init__(self) -> None:
+            self.merchant_no = merchant_no
+
+    reader = UnionPayCallbacks(UnionPayConfig.of(channel_id="unionpay", settings={}, accounts=[Account()]))
+    fields = {
+        "version": "5.1.0", "encoding": "UTF-8", "signMethod": "01", "txnType": "01", "merId": merchant_no, "orderId": "n1234567",
+        "txnTime": "20261124120000", "txnAmt": "10000", "currencyCode": "156", "respCode": "00", "origRespCode": "00",
+        "queryId": "7", "reserved": "{a=1&b=[2]}", "signPubKeyCert": own["sign_cert"].strip(),
+    }  # fmt: skip
+    signed = fields | {"signature": signing.sign(fields, signing.load_key(own["sign_key"]))}
+    answers = ["&".join(f"{name}={value}" for name, value in signed.items()).encode()]
+    notices = [urlencode(signed).encode()]
+    now_ms = messages.china_ms("20261124120000")
+    believed = reader.read(headers={}, body=notices[0], now_ms=now_ms)
+
+    def callback(body: bytes) -> None:
+        if reader.read(headers={}, body=body, now_ms=now_ms) != believed:
+            raise Believed
+
+    def answer(body: bytes) -> None:
+        said = messages.read_answer(body)
+        for read in (mapping.request_answer, mapping.trade_answer, mapping.verify_answer):
+            read("n1", said)
+
+    def bill(content: bytes) -> None:
+        list(UnionPayBills().read(content, merchant_no=merchant_no, kind=BillKind.TRADE, date=day))
+
+    def results(content: bytes) -> None:
+        batches.read_results(batches.Layout(), content)
+
+    rows = [
+        settlement.Row(kind, "00", "000201", f"n{kind}", "7", "1", now_ms, 10_000, 60) for kind in ("01", "04", "12")
+    ]
+    whole = settlement.write(merchant_no, day, rows)
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        (member,) = [entry for entry in archive.namelist() if "ZM_" in entry]
+        table = archive.read(member)
+
+    def wrapped(content: bytes) -> None:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr(member, content)
+        bill(packed.getvalue())
+
+    outcome = "1|100\r\no1|156|100|q1|00|成功\r\n".encode("gbk")
+    return {
+        "callback": Target(notices, callback, (CallbackRefused,)),
+        "answer": Target(answers, answer, (ValueError,)),
+        "bill": Target([whole], bill, (BillDamaged,)),
+        "table": Target([table], wrapped, (BillDamaged,)),
+        "batch": Target([outcome], results, (batches.BatchDamaged,)),
+    }
+
+
 # A channel adds how its targets are made here.
-CHANNELS: Mapping[str, Callable[[], dict[str, Target]]] = {"alipay": alipay, "wechatpay": wechatpay}
+CHANNELS: Mapping[str, Callable[[], dict[str, Target]]] = {
+    "alipay": alipay, "wechatpay": wechatpay, "unionpay": unionpay,
+}  # fmt: skip
 
 
 def keep(find: Find, directory: Path, number: int) -> Path:
