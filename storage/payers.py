@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from storage.arrays import columns
 from storage.vault import Place
 
 
@@ -25,17 +26,18 @@ def write(connection: Connection, rows: Sequence[tuple[str, str, str, SealedPaye
     """Write details of new payments: (tenant_id, payment_id, request_id, payer)."""
     if not rows:
         return
-    connection.execute(
-        text(
-            """INSERT INTO payer_details (tenant_id, payment_id, request_id, sealed, card_digest, phone_digest)
-               VALUES (:tenant_id, :payment_id, :request_id, :sealed, :card_digest, :phone_digest)"""
-        ),
-        [
-            {"tenant_id": tenant_id, "payment_id": payment_id, "request_id": request_id, "sealed": payer.sealed,
-             "card_digest": payer.card_digest or None, "phone_digest": payer.phone_digest or None}
-            for tenant_id, payment_id, request_id, payer in rows
-        ],
-    )  # fmt: skip
+    written = [
+        (tenant_id, payment_id, request_id, payer.sealed.hex(), payer.card_digest.hex(), payer.phone_digest.hex())
+        for tenant_id, payment_id, request_id, payer in rows
+    ]
+    connection.exec_driver_sql(
+        """INSERT INTO payer_details (tenant_id, payment_id, request_id, sealed, card_digest, phone_digest)
+           SELECT tenant_id, payment_id, request_id, decode(sealed, 'hex'), decode(nullif(card, ''), 'hex'),
+                  decode(nullif(phone, ''), 'hex')
+           FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+           AS t (tenant_id, payment_id, request_id, sealed, card, phone)""",
+        tuple(columns(written, "tttttt")),
+    )
 
 
 def read(connection: Connection, *, tenant_id: str, payment_id: str) -> tuple[str, bytes] | None:

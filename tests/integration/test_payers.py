@@ -4,6 +4,7 @@ from typing import Any
 
 import grpc
 import pytest
+import sqlalchemy
 
 from domain.identifiers import luhn_digit
 from domain.refusals import Refused
@@ -30,18 +31,32 @@ def order(**changes: Any) -> payments_pb2.CreatePaymentRequest:
     return payments_pb2.CreatePaymentRequest(**{**fields, **changes})
 
 
-async def accept(database: Database, vault: Vault, number: int, payer: payments_pb2.Payer) -> str:
-    """Write a payment as a router would."""
+async def intent_of(database: Database, vault: Vault, number: int, payer: payments_pb2.Payer) -> Intent:
     details, _ = payers.read(payer)
     sealed = await PayerVault(database, vault).seal("pnc", f"r-{number}", details)
-    payment_id = f"pay_{number}"
-    intent = Intent(
-        "pnc", payment_id, f"r-{number}", "0" * 32, f"o-{number}", "AUTO", 1800, "CNY", "BANK_CARD", "H5", "", "车险", "", "one",
-        "pnc_one", "pnc-one", f"n-{number}", 4_000_000_000_000, "", "{}", sealed,
+    return Intent(
+        "pnc", f"pay_{number}", f"r-{number}", "0" * 32, f"o-{number}", "AUTO", 1800, "CNY", "BANK_CARD", "H5", "", "车险", "",
+        "one", "pnc_one", "pnc-one", f"n-{number}", 4_000_000_000_000, "", "{}", sealed,
     )  # fmt: skip
+
+
+async def accept(database: Database, vault: Vault, number: int, payer: payments_pb2.Payer) -> str:
+    """Write a payment as a router would."""
+    intent = await intent_of(database, vault, number, payer)
     made = await database.run(payment_store.accept, [intent])
-    assert payment_id in made
-    return payment_id
+    assert intent.payment_id in made
+    return intent.payment_id
+
+
+async def test_the_payers_of_a_batch_are_written_in_one_statement(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        database, vault = Database(emptied_database_url, pool_size=1, prepare=payment_store.PREPARED), new_vault()
+        intents = [await intent_of(office.database, vault, number, PAYER) for number in range(3)]
+        row_by_row = []
+        sqlalchemy.event.listen(database.engine, "before_cursor_execute", lambda *seen: row_by_row.append(seen[-1]))
+        assert len(await database.run(payment_store.accept, intents)) == 3
+        database.close()
+        assert row_by_row == [False] * 3
 
 
 async def test_who_pays_is_sealed_masked_found_and_revealed_on_the_record(emptied_database_url: str) -> None:
