@@ -18,7 +18,7 @@ from domain.refusals import Kind, Refusal, Refused
 from storage import audit, materials
 from storage import desk as desk_store
 from storage.acts import Act, Ask, register
-from storage.desk import Desk
+from storage.desk import AccountRow, Desk
 from storage.master_keys import MasterKeyMissing
 from storage.materials import Shown
 from storage.vault import Place, SealBroken, Vault
@@ -185,12 +185,13 @@ def in_use(connection: Connection, vault: Vault, kind: OwnerKind) -> dict[tuple[
 
 
 def with_credentials(connection: Connection, desk: Desk, vault: Vault) -> Desk:
-    """Return a desk whose accounts have their credentials, for those who sign and verify."""
+    """Return a desk whose accounts have their credentials, for those who sign and verify; those of later terms too."""
     opened = in_use(connection, vault, OwnerKind.ACCOUNT)
-    accounts = [
-        account._replace(credentials=opened.get((account.tenant_id, account.account_id), ())) for account in desk.accounts
-    ]
-    return desk._replace(accounts=accounts)
+
+    def equipped(accounts: Sequence[AccountRow]) -> list[AccountRow]:
+        return [account._replace(credentials=opened.get((account.tenant_id, account.account_id), ())) for account in accounts]
+
+    return desk._replace(accounts=equipped(desk.accounts), later_accounts=equipped(desk.later_accounts))
 
 
 def next_version(connection: Connection, owner: Owner) -> int:

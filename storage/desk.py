@@ -78,8 +78,8 @@ class Desk(NamedTuple):
     @property
     def next_ms(self) -> int:
         """When something that is known already comes into force, in Unix milliseconds; 0 for nothing."""
-        moments = [item.valid_from_ms for item in self.later_accounts]
-        moments += [item.valid_from_ms for item in self.later_settings]
+        moments = [item.valid_from_ms for item in self.later_accounts[:1]]
+        moments += [item.valid_from_ms for item in self.later_settings[:1]]
         return min(moments, default=0)
 
     def settings_of(self, tenant_id: str) -> Settings:

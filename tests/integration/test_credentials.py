@@ -82,6 +82,23 @@ async def test_new_keys_overlap_with_the_old_ones_until_those_are_retired(emptie
             assert word not in str(listed) + str(rest) + rows
 
 
+async def test_terms_that_come_into_force_by_themselves_are_verified_with_the_same_keys(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        await office.database.run(_announce_terms)
+        desk = await office.database.run(desk_store.load)
+        equipped = await office.database.run(store.with_credentials, desk, new_vault())
+        then = {row.account_id: row for row in equipped.at(desk.next_ms).accounts}["pnc_one"]
+        assert (then.version, [dict(version.values) for version in then.credentials]) == (2, [{"secret": "secret-pnc-one"}])
+
+
+def _announce_terms(connection: Any) -> None:
+    connection.exec_driver_sql(
+        """INSERT INTO merchant_account_versions (account_id, version, terms, valid_from, principal)
+           SELECT account_id, 2, terms, now() + interval '1 hour', 'zhang' FROM merchant_account_versions
+           WHERE account_id = 'pnc_one'"""
+    )
+
+
 def _everything(connection: Any) -> str:
     tables = ("credentials", "audit_entries", "approvals", "requests", "merchant_account_versions", "webhook_endpoints")
     return str([connection.exec_driver_sql(f"SELECT t::text FROM {table} t").all() for table in tables])
