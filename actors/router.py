@@ -447,6 +447,7 @@ class Router:
                 continue
             if verdict.follow is Follow.ASK_NOW:
                 results[index] = "ASKED"
+            plan.indices.append(index)
             self._add(plan, index, payment, item, verdict, now_ms)
         if plan.is_empty():
             return later
@@ -470,7 +471,7 @@ class Router:
         self, plan: "_Plan", batch: Sequence[TenantEvidence], results: list[str], error: IntegrityError
     ) -> list[int]:
         """Apply the pieces of a batch that the database refuses one by one, and open a case for the one it is."""
-        indices = plan.indices()
+        indices = plan.indices
         if len(indices) > 1:
             return [left for index in indices for left in await self._round([index], batch, results)]
         (index,) = indices
@@ -666,16 +667,13 @@ class _Plan:
     """What one transaction will do, by payment."""
 
     def __init__(self) -> None:
+        self.indices: list[int] = []  # the places in the batch of whatever has an effect
         self.changes: dict[str, tuple[int, store.Change, Payment]] = {}
         self.redirects: dict[str, tuple[int, store.Redirect, Payment]] = {}
         self.cases: list[tuple[str, str, str, str, str]] = []
         self.extra_refunds: list[tuple[str, int, str, str]] = []
         self.questions: list[Payment] = []
         self._paid_orders: set[tuple[str, str]] = set()
-
-    def indices(self) -> list[int]:
-        """Return the places in the batch of what moves payments."""
-        return [index for index, _, _ in (*self.changes.values(), *self.redirects.values())]
 
     def freed(self) -> dict[str, str]:
         """Return, by payment, the attempts that will never take money as far as anybody can tell."""
