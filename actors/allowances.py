@@ -16,6 +16,7 @@ class Allowances:
 
     def __init__(self) -> None:
         self.limits: Mapping[str, Limits] = {}  # by account id, of accounts that have some
+        self.are_reserved = False  # whether attempts may hold parts of limits, of such too that were lifted since
         self._left: dict[str, Allowance] = {}
         self._day = china_day(0)
         self._second = 0

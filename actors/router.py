@@ -128,6 +128,8 @@ class Router:
 
     async def _read_desk(self) -> None:
         self._take_desk(await self._database.run(desk_store.load))
+        if not self._allowances.are_reserved:
+            self._allowances.are_reserved = await self._database.run(limit_store.are_reserved)
         await self._read_allowances()
 
     def _take_desk(self, desk: desk_store.Desk) -> None:
@@ -135,6 +137,7 @@ class Router:
         self._tables = routing_tables(desk, self._tables)
         accounts = [account for table in self._tables.values() for account in table.accounts]
         self._allowances.limits = {account.account_id: account.limits for account in accounts if any(account.limits)}
+        self._allowances.are_reserved |= bool(self._allowances.limits)
 
     async def _read_allowances(self) -> None:
         if counted := self._allowances.counted:
@@ -189,16 +192,19 @@ class Router:
             else:
                 planned[index] = plan
         answers: list[Accepted] = [Accepted()] * len(orders)
-        made, over = await self._accept(planned, now_ms)
-        if over:
-            made |= await self._decide_again(over, orders, planned, refusals, now_ms)
+        made: dict[str, int] = {}
+        try:
+            made, over = await self._accept(planned, now_ms)
+            if over:
+                made |= await self._decide_again(over, orders, planned, refusals, now_ms)
+        finally:
+            for index, (intent, decision) in planned.items() if len(made) < len(planned) else ():
+                if intent.payment_id not in made:
+                    self._note_limits(orders[index], decision, now_ms, times=-1)
         self._begin(gateway, [(plan, made[plan[0].payment_id]) for plan in planned.values() if plan[0].payment_id in made], bulk=bulk)
         left = [index for index in range(len(orders)) if index in refusals or planned[index][0].payment_id not in made]
         if left:
-            for index in left:
-                if index in planned:
-                    self._note_limits(orders[index], planned[index][1], now_ms, times=-1)
-            for index, answer in zip(left, await self._explain(gateway, left, orders, planned, refusals), strict=True):
+            for index, answer in zip(left, await self._explain(gateway, left, orders, refusals), strict=True):
                 answers[index] = answer
         return answers
 
@@ -237,6 +243,8 @@ class Router:
         """Decide once more for orders that others were faster than, with what the database said is left."""
         again: dict[int, tuple[store.Intent, Decision]] = {}
         for index in over:
+            _, first = planned.pop(index)
+            self._note_limits(orders[index], first, now_ms, times=-1)
             plan = self._plan(orders[index], now_ms, os.urandom(RANDOM_BYTES))
             if isinstance(plan, Refusal):
                 refusals[index] = plan
@@ -334,7 +342,6 @@ class Router:
         gateway: str,
         left: Sequence[int],
         orders: Sequence[NewPayment],
-        planned: dict[int, tuple[store.Intent, Decision]],
         refusals: dict[int, Refusal],
     ) -> list[Accepted]:
         """Tell, for what was not written, which of the reasons it is; a repeat gets what its first call got."""
@@ -464,8 +471,15 @@ class Router:
         wishes = self._allowances.wishes(
             (redirect, payment.amount_minor) for _, redirect, payment in plan.redirects.values() if redirect.decision
         )
-        freed = plan.freed() if self._allowances.limits else {}
-        return await self._database.run(_write, plan, wishes, freed, china_day(now_ms))
+        freed = plan.freed() if self._allowances.are_reserved else {}
+        moved: set[str] = set()
+        try:
+            settled, moved, left = await self._database.run(_write, plan, wishes, freed, china_day(now_ms))
+        finally:
+            for payment_id, (payment, decision) in plan.rerouted.items():
+                if payment_id not in moved:
+                    self._note_limits(payment, decision, now_ms, times=-1)
+        return settled, moved, left
 
     async def _isolate(
         self, plan: "_Plan", batch: Sequence[TenantEvidence], results: list[str], error: IntegrityError
@@ -548,6 +562,7 @@ class Router:
             json.dumps(decision_record(decision), separators=(",", ":")), payment.close_reason, life.SUBMIT_PATIENCE_S,
         )  # fmt: skip
         plan.redirects[payment.payment_id] = (index, redirect, moved)
+        plan.rerouted[payment.payment_id] = (payment, decision)
 
     def _finish(
         self, plan: "_Plan", settled: Sequence[store.Settled], moved: set[str], results: list[str]
@@ -670,6 +685,7 @@ class _Plan:
         self.indices: list[int] = []  # the places in the batch of whatever has an effect
         self.changes: dict[str, tuple[int, store.Change, Payment]] = {}
         self.redirects: dict[str, tuple[int, store.Redirect, Payment]] = {}
+        self.rerouted: dict[str, tuple[Payment, Decision]] = {}  # what LIMIT rules have counted
         self.cases: list[tuple[str, str, str, str, str]] = []
         self.extra_refunds: list[tuple[str, int, str, str]] = []
         self.questions: list[Payment] = []

@@ -103,6 +103,11 @@ def give_back(connection: Connection, attempt_nos: Sequence[str]) -> None:
     )
 
 
+def are_reserved(connection: Connection) -> bool:
+    """Tell whether any attempt has ever reserved a part of a limit."""
+    return bool(connection.exec_driver_sql("SELECT EXISTS (SELECT FROM account_reservations)").scalar_one())
+
+
 def left(connection: Connection, limits: Mapping[str, Limits], *, day: date) -> dict[str, Allowance]:
     """Read what is left of accounts' limits."""
     rows = connection.exec_driver_sql(

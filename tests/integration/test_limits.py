@@ -1,6 +1,7 @@
 """Day and month limits of merchant accounts, as the database holds them: real PostgreSQL, the real sandbox."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -14,12 +15,14 @@ import sqlalchemy
 
 from actors.messages import CloseWish
 from domain.account_limits import Limits, Wish, fitting
+from domain.evidence import Fault, Outcome, Source
 from domain.payments import State
 from simulator.profiles import Profile
 from storage import desk as desk_store
 from storage import limits
-from storage.database import Database, transact
+from storage.database import Database, DatabaseUnavailable, transact
 from tests.harness import GATEWAY, House, desk_document, new_payment, opened_house
+from tests.integration.test_fault_matrix_core import proof
 
 DAY = date(2026, 11, 24)
 ORDER_MINOR = 10_000
@@ -44,6 +47,20 @@ def used(house: House, account_id: str = "pnc_c1") -> list[tuple[str, int]]:
     )]  # fmt: skip
 
 
+def fill(house: House, amount_minor: int, account_id: str = "pnc_c1") -> None:
+    """Use an account up without its router knowing."""
+    house.sql("INSERT INTO account_usage SELECT :account_id, span, CASE span WHEN 'DAY' THEN d ELSE date_trunc('month', d) END,"
+              " :used, :used FROM unnest(ARRAY['DAY', 'MONTH']) AS span, CAST(now() + interval '8 h' AS date) AS d",
+              used=amount_minor, account_id=account_id)  # fmt: skip
+
+
+async def counted_by_a_rule(house: House) -> None:
+    """Have a LIMIT rule that stops nothing count every order of both channels."""
+    cap = {"rule_id": "cap", "effect": "LIMIT", "when": "true", "channels": ["c1", "c2"], "limit_minor": 10**12}
+    house.sql("UPDATE tenants SET routing = CAST(:routing AS jsonb) WHERE tenant_id = 'pnc'", routing=json.dumps({"rules": [cap]}))
+    await house.router._read_desk()
+
+
 @pytest_asyncio.fixture
 async def house(emptied_database_url: str, tmp_path: Path) -> AsyncIterator[House]:
     """Two channels that answer at once, c1 the cheaper."""
@@ -62,9 +79,7 @@ async def test_orders_go_to_the_next_channel_once_a_day_is_used_up(house: House)
 
 async def test_an_order_that_others_were_faster_than_is_decided_again(house: House) -> None:
     await limited(house, account("c1", month_limit_minor=3 * ORDER_MINOR))
-    house.sql("INSERT INTO account_usage SELECT 'pnc_c1', span, CASE span WHEN 'DAY' THEN d ELSE date_trunc('month', d) END,"
-              " :used, 30000 FROM unnest(ARRAY['DAY', 'MONTH']) AS span, CAST(now() + interval '8 h' AS date) AS d",
-              used=3 * ORDER_MINOR)  # fmt: skip
+    fill(house, 3 * ORDER_MINOR)
     paid = await house.pay("o1", amount_minor=ORDER_MINOR)
     assert (paid.channel_id, paid.state) == ("c2", State.SUCCEEDED)
 
@@ -104,6 +119,50 @@ async def test_what_is_closed_gives_its_part_back(emptied_database_url: str, tmp
             await house.settle()
         assert house.payment("o1").state is State.CLOSED
         assert used(house) == [("DAY", 0), ("MONTH", 0)]
+
+
+async def test_a_limit_that_was_lifted_meanwhile_gets_its_part_back_too(emptied_database_url: str, tmp_path: Path) -> None:
+    slow = [Profile("c1", asynchronous=True, payer_delay_ms_p50=60_000.0)]
+    async with opened_house(emptied_database_url, tmp_path, *slow) as house:
+        await limited(house, account("c1", day_limit_minor=ORDER_MINOR))
+        waiting = await house.pay("o1", amount_minor=ORDER_MINOR)
+        await limited(house, account("c1"))
+        no = proof(waiting, Source.QUERY)._replace(outcome=Outcome.REJECTED, fault=Fault.PAYER)
+        assert await house.hear(no) == ["APPLIED"]
+        assert used(house) == [("DAY", 0), ("MONTH", 0)]
+
+
+async def test_a_limit_rule_counts_an_order_once_however_often_it_is_decided(house: House) -> None:
+    await limited(house, account("c1", month_limit_minor=ORDER_MINOR))
+    await counted_by_a_rule(house)
+    fill(house, ORDER_MINOR)
+    assert (await house.pay("o1", amount_minor=ORDER_MINOR)).channel_id == "c2"
+    assert [use[3:] for use in house.router._book.dirty()] == [(1, 1, ORDER_MINOR)]
+
+
+async def test_a_limit_rule_counts_a_move_to_another_channel_once(house: House) -> None:
+    await limited(house, account("c1", day_limit_minor=10**9), account("c2", month_limit_minor=ORDER_MINOR))
+    await counted_by_a_rule(house)
+    fill(house, ORDER_MINOR, "pnc_c2")
+    await house.fault("CONNECTION_REFUSED")
+    failed = await house.pay("o1", amount_minor=ORDER_MINOR)  # c1 refuses, and c2 turns out to be used up
+    assert (failed.channel_id, failed.state) == ("c1", State.FAILED)
+    assert [use[3:] for use in house.router._book.dirty()] == [(1, 1, ORDER_MINOR)]
+
+
+async def test_a_limit_rule_counts_nothing_that_the_database_did_not_take(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await counted_by_a_rule(house)
+
+    def away(*_: Any, **__: Any) -> None:
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr("actors.router.store.accept", away)
+    for _ in range(3):
+        with pytest.raises(DatabaseUnavailable):
+            await house.submit(new_payment("o1", amount_minor=ORDER_MINOR))
+    assert [use[3:] for use in house.router._book.dirty()] == [(0, 0, 0)]
 
 
 async def test_an_attempt_that_moves_to_another_channel_takes_its_part_along(house: House) -> None:
