@@ -51,13 +51,24 @@ class Shell:
         One that cannot be built does not: it would take the others with it at every restart. It is logged, and tried
         again at the next ping.
         """
-        for role in self._inhabitants:
+        for role in list(self._inhabitants):
             if role not in self._built:
                 try:
                     await self._build(role)
                 except Exception:
                     log.exception("inhabitant_not_built", role=role)
         return pack({role: await inhabitant.ping() for role, inhabitant in self._built.items()})
+
+    async def admit(self, packed_inhabitants: bytes) -> bytes:
+        """Take inhabitants in that are not here yet; they are built at the next ping or call.
+
+        A restart knows only those that the shell began with, so whoever admits does so again.
+        """
+        for inhabitant in unpack(packed_inhabitants):
+            if inhabitant.role not in self._inhabitants:
+                self._inhabitants[inhabitant.role] = inhabitant
+                log.info("inhabitant_admitted", role=inhabitant.role)
+        return pack(None)
 
     async def process_id(self) -> int:
         """Return this process's id, for drills that kill it."""

@@ -38,6 +38,7 @@ class Supervisor:
         now_s = clock_s()
         self._heard_s = dict.fromkeys(self._peers, now_s)
         self._ever_heard: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._restarts = Counter("actor_restarts", "Actors replaced because they hung", ["actor"], registry=registry)
         self._silence = Gauge("actor_silence_seconds", "Time since an actor answered", ["actor"], registry=registry)
 
@@ -52,6 +53,16 @@ class Supervisor:
         """Return the names of the actors that do not answer."""
         now_s = self._clock_s()
         return [name for name, heard_s in self._heard_s.items() if now_s - heard_s >= PING_TIMEOUT_S + 2 * PING_S]
+
+    def watches(self, name: str) -> bool:
+        """Tell whether an actor is watched."""
+        return name in self._peers
+
+    def watch(self, name: str, peer: Peer) -> None:
+        """Watch one more actor while we run."""
+        self._peers[name] = peer
+        self._heard_s[name] = self._clock_s()
+        self._tasks.append(asyncio.get_running_loop().create_task(self._watch(name, peer)))
 
     async def run(self) -> None:
         """Ping for ever, each actor on its own."""

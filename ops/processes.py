@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -22,11 +22,12 @@ from prometheus_client import CollectorRegistry
 
 from actors import blueprints, environment, logs, meters
 from actors.directory import host_of
+from actors.peers import PeerLost, pack
 from actors.shell import Inhabitant
 from actors.supervisor import Supervisor
 from ops.settings import Settings, pepper
 from storage import desk as desk_store
-from storage.database import Database
+from storage.database import Database, DatabaseUnavailable
 from storage.signed_heads import SignedHeads
 
 log = structlog.get_logger()
@@ -34,6 +35,8 @@ log = structlog.get_logger()
 # When no actor at all answers, Ray itself is gone, and only a new one helps.
 RAY_GONE_S = 12.0
 SUPERVISOR_CHECK_S = 1.0
+# A new channel is routed to within a second; until its connector is there its payments wait in the mailbox.
+ADMIT_S = 1.0
 
 
 def inhabitants(settings: Settings, desk: desk_store.Desk) -> list[Inhabitant]:
@@ -101,6 +104,7 @@ async def engine(settings: Settings) -> None:
         {name: system.HostPeer(name) for name in placed}, replace=system.replace_host, registry=registry
     )
     watching = asyncio.create_task(supervisor.run())
+    admitting = asyncio.create_task(_admit(settings, database, placed, supervisor, handles))
     handing_over = asyncio.create_task(meters.hand_over(registry, database, "engine"))
     announced = False
     silent_since_s: float | None = None
@@ -121,8 +125,39 @@ async def engine(settings: Settings) -> None:
         else:
             silent_since_s = None
     watching.cancel()
+    admitting.cancel()
     handing_over.cancel()
     del handles
+
+
+async def _admit(
+    settings: Settings,
+    database: Database,
+    placed: Mapping[str, Sequence[Inhabitant]],
+    supervisor: Supervisor,
+    handles: list[Any],
+) -> None:
+    """Give every channel that is set up while we run its connector, also after the host of it was started again."""
+    from actors import system
+
+    began = {living.role for group in placed.values() for living in group}
+    late: dict[str, list[Inhabitant]] = {}
+    seen = -1
+    while True:
+        await asyncio.sleep(ADMIT_S)
+        try:
+            if seen != (seen := await database.run(desk_store.version)):
+                now = hosts(settings, await database.run(desk_store.load))
+                found = {name: [living for living in group if living.role not in began] for name, group in now.items()}
+                late = {name: group for name, group in found.items() if group}
+            for name, group in late.items():
+                if name not in placed and not supervisor.watches(name):
+                    handles.append(system.start_host(name, group))
+                    supervisor.watch(name, system.HostPeer(name))
+                elif name in placed:
+                    await system.HostPeer(name).call("admit", pack(group))
+        except (DatabaseUnavailable, PeerLost) as error:  # the next turn is soon
+            log.warning("channels_not_admitted", error=str(error))
 
 
 def _announce(settings: Settings, actors: list[str]) -> None:

@@ -87,7 +87,7 @@ def test_every_problem_of_every_row_is_named() -> None:
             "row 7, column amount_yuan: '1e3' is in scientific notation, which loses digits: format the column as text and "
             "write 6800.00"
         ),
-        "row 8, column method: 'CASH' is none of ALIPAY, BANK_CARD, UNION_PAY, WECHAT_PAY (empty lets Paydesk choose)",
+        "row 8, column method: 'CASH' is none of ALIPAY, BANK_CARD, CHEQUE, E_BANK, QUICK_CARD, REMITTANCE, UNION_PAY, WECHAT_PAY (empty lets Paydesk choose)",
         "row 8, column order_no: has 65 characters; at most 64 are allowed",
         "row 9, column subject: holds a character that can't be printed",
         "row 10: has 11 cells where the header has 10 (a comma in an amount or text?)",

@@ -50,3 +50,12 @@ async def test_one_that_cannot_be_built_leaves_the_others_alone() -> None:
     with pytest.raises(RuntimeError, match="bad"):
         await hosting.call("bad", "greet", pack(("b",)))
     assert unpack(await hosting.ping()) == {"good": {"name": "good"}}, "tried again, and still not there"
+
+
+async def test_one_that_comes_later_is_built_at_the_next_ping_and_only_once() -> None:
+    hosting = shell(Inhabitant("a", make, {"name": "a"}))
+    await hosting.ping()
+    for _ in range(2):
+        await hosting.admit(pack([Inhabitant("a", make, {"name": "other"}), Inhabitant("b", make, {"name": "b"})]))
+        assert unpack(await hosting.ping()) == {"a": {"name": "a"}, "b": {"name": "b"}}
+    assert built == ["a", "b"]

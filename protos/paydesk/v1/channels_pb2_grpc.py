@@ -125,8 +125,8 @@ class ChannelsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateChannel(self, request, context):
-        """Makes a channel known to all tenants. Its connector starts with the next start of the deployment: set accounts up on it
-        after that.
+        """Makes a channel known to all tenants. Its connector starts within seconds; one of kind sandbox also needs the simulator
+        to know it, which takes a start of the deployment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
