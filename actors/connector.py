@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import Counter as Tally
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -273,6 +274,7 @@ class Connector:
         now_ms = self._clock_ms()
         source = _SOURCES.get(operation, Source.QUERY)
         heard = 0
+        answered: Tally[tuple[str, str]] = Tally()
         for answer in answers:
             task = waiting.pop(answer.number, None)
             if task is None:
@@ -281,11 +283,13 @@ class Connector:
             if operation is Operation.CHARGE:
                 said = OutcomeClass.NEUTRAL if self._stood_still(now_ms - sent_ms) else classify(answer.outcome, answer.fault)
                 self._health.observe(said, now_ms - sent_ms, now_ms)
-            self._outcomes.labels(self._channel_id, operation, answer.outcome, answer.fault).inc()
+            answered[answer.outcome, answer.fault] += 1
             if answer.reason == "SIGNATURE_INVALID":
                 self._security.labels(answer.reason).inc()
                 log.warning("answer_signature_invalid", channel_id=self._channel_id, number=answer.number)
             self._tell(task, _evidence(operation, task, answer, source, now_ms))
+        for (outcome, fault), count in answered.items():
+            self._outcomes.labels(self._channel_id, operation, outcome, fault).inc(count)
         if operation is Operation.CHARGE and heard:
             self._latency.labels(self._channel_id).observe((now_ms - sent_ms) / 1000)
         self._settle_in_flight(operation, heard)

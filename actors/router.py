@@ -11,6 +11,7 @@ import json
 import os
 import random
 import time
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -67,6 +68,10 @@ ATTEMPT_STATES = {
     life.Event.WAIT: "",
     life.Event.LOSE_ANSWER: "",
 }
+
+
+# One encoder for all decisions, which are plain lists and hold no circles: `json.dumps` would make one each time.
+_written = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class _Outlet:
@@ -211,12 +216,14 @@ class Router:
     def _begin(self, gateway: str, written: Sequence[tuple[tuple[store.Intent, Decision], int]], *, bulk: bool) -> None:
         """Hand on the charges of intents that are committed."""
         charges: list[Payment] = []
+        decisions: list[Decision] = []
         for (intent, decision), create_ms in written:
             payment = self._made(intent, create_ms)
             if not bulk:
                 self._waiting[payment.payment_id] = gateway
             charges.append(payment)
-            self._count(decision)
+            decisions.append(decision)
+        self._count(decisions)
         self._remember(charges)
         self._charge(charges, bulk=bulk)
 
@@ -276,7 +283,7 @@ class Router:
             order.order_no, order.product_code, order.amount_minor, order.currency_code, order.method, order.terminal,
             order.source, order.subject, order.payer_ref, account.channel_id, account.account_id, account.merchant_no,
             attempt_number(shard=self._shard, now_ms=now_ms, random=chance), order.expire_ms,
-            order.institution_id, json.dumps(decision_record(decision), separators=(",", ":")), order.payer,
+            order.institution_id, _written(decision_record(decision)), order.payer,
         )  # fmt: skip
         return intent, decision
 
@@ -298,14 +305,17 @@ class Router:
             chosen = decision.chosen.channel_id
             self._book.note(order.tenant_id, decision.limits, chosen, order.amount_minor, now_ms, times=times)
 
-    def _count(self, decision: Decision) -> None:
-        chosen = decision.chosen.channel_id if decision.chosen else ""
-        self._decisions.labels(decision.approach, chosen).inc()
-        for rule_id in decision.failed_rules:
-            self._rule_faults.labels(rule_id).inc()
-        for candidate in decision.candidates:
-            if candidate.eliminated_by:
-                self._eliminated.labels(candidate.eliminated_by).inc()
+    def _count(self, decisions: Sequence[Decision]) -> None:
+        """Count a batch at once: finding a counter and taking its lock costs more than judging a candidate."""
+        chosen = Tally((made.approach, made.chosen.channel_id if made.chosen else "") for made in decisions)
+        failed = Tally(rule_id for made in decisions for rule_id in made.failed_rules)
+        reasons = Tally(item.eliminated_by for made in decisions for item in made.candidates if item.eliminated_by)
+        for labels, count in chosen.items():
+            self._decisions.labels(*labels).inc(count)
+        for rule_id, count in failed.items():
+            self._rule_faults.labels(rule_id).inc(count)
+        for reason, count in reasons.items():
+            self._eliminated.labels(reason).inc(count)
 
     @staticmethod
     def _made(intent: store.Intent, create_ms: int) -> Payment:
@@ -545,7 +555,7 @@ class Router:
             failed = Verdict(event=life.Event.DECLINE, state=State.FAILED, reason=verdict.reason)
             plan.add_change(index, payment, item, failed, now_ms)
             return
-        self._count(decision)
+        self._count([decision])
         self._note_limits(payment, decision, now_ms)
         account = decision.chosen
         self._allowances.spend(account.account_id, payment.amount_minor)
@@ -559,7 +569,7 @@ class Router:
             verdict.reason, payment.attempt_no,
             "NOT_SENT" if item.outcome is Outcome.NOT_SENT else "REJECTED",
             moved.channel_id, moved.account_id, moved.merchant_no, number, moved.attempt_index, 1,
-            json.dumps(decision_record(decision), separators=(",", ":")), payment.close_reason, life.SUBMIT_PATIENCE_S,
+            _written(decision_record(decision)), payment.close_reason, life.SUBMIT_PATIENCE_S,
         )  # fmt: skip
         plan.redirects[payment.payment_id] = (index, redirect, moved)
         plan.rerouted[payment.payment_id] = (payment, decision)
@@ -569,22 +579,28 @@ class Router:
     ) -> list[int]:
         """After the commit: update memory, tell who waits, send on. Return the indices whose payment had moved."""
         again: list[int] = []
+        events: Tally[str] = Tally()
         for done in settled:
             index, change, payment = plan.changes.pop(done.payment_id)
             results[index] = "APPLIED"
-            self._transitions.labels(change.event).inc()
-            payment = payment._replace(duplicate=payment.duplicate or done.duplicate, update_ms=done.update_ms)
-            if change.event == life.Event.CONFIRM and life.must_give_back(payment, duplicate=done.duplicate):
-                payment = payment._replace(refund_reserved_minor=payment.amount_minor)
-            self._settled(payment)
+            events[change.event] += 1
+            owed = change.event == life.Event.CONFIRM and life.must_give_back(payment, duplicate=done.duplicate)
+            self._settled(
+                payment._replace(
+                    duplicate=payment.duplicate or done.duplicate, update_ms=done.update_ms, revision=payment.revision + 1,
+                    refund_reserved_minor=payment.amount_minor if owed else payment.refund_reserved_minor,
+                )
+            )  # fmt: skip
         for payment_id in moved:
             index, redirect, payment = plan.redirects.pop(payment_id)
             results[index] = "APPLIED"
-            self._transitions.labels(redirect.event).inc()
+            events[redirect.event] += 1
             payment = payment._replace(revision=payment.revision + 1)
             self._open.pop(redirect.old_attempt_no, None)
             self._remember([payment])
             self._charge([payment])
+        for event, count in events.items():
+            self._transitions.labels(event).inc(count)
         # What is left was moved by somebody else: read it again, under the number by which it is remembered.
         for index, change, _ in plan.changes.values():
             self._open.pop(change.attempt_no, None)
@@ -598,7 +614,6 @@ class Router:
         return again
 
     def _settled(self, payment: Payment) -> None:
-        payment = payment._replace(revision=payment.revision + 1)
         if payment.state in life.FINAL:
             self._open.pop(payment.attempt_no, None)
             self._tried.pop(payment.payment_id, None)

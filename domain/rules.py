@@ -245,7 +245,7 @@ def _hits(
     """Evaluate everything: the rules that held, and the names of those that failed."""
     failed: dict[str, None] = {}
     hits: list[_Hit] = []
-    bare = _views(facts, {})
+    bare: _Views = {}
     whole: _Views = {}  # with the order's fields too, which few conditions need here
     for rule, order_part, channel_part in compiled:
         if order_part is not None:
@@ -258,8 +258,10 @@ def _hits(
             hits.append(_Hit(rule, None))
             continue
         if channel_part.asks_order:
-            whole = whole or _views(facts, order)
-        if concerned := _concerned(rule, channel_part, whole if channel_part.asks_order else bare, failed):
+            whole = views = whole or _views(facts, order)
+        else:
+            bare = views = bare or _views(facts, {})
+        if concerned := _concerned(rule, channel_part, views, failed):
             hits.append(_Hit(rule, concerned))
     return hits, tuple(failed)
 

@@ -90,7 +90,7 @@ class Desk(NamedTuple):
 
     def at(self, now_ms: int) -> "Desk":
         """Return the desk with everything in force whose moment has come."""
-        if not self.next_ms or now_ms < self.next_ms:
+        if not (self.later_accounts or self.later_settings) or now_ms < self.next_ms:
             return self
         accounts = {account.account_id: account for account in self.accounts}
         settings = {(setting.key, setting.level): setting for setting in self.settings}
