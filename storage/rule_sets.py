@@ -14,6 +14,7 @@ from domain.rule_sets import RuleSet, difference, from_record, to_record
 from domain.rules import compile_rules
 from storage import audit
 from storage.acts import Act, Ask, register
+from storage.arrays import columns
 
 PUBLISH = "routing.publish_rules"
 ROLL_BACK = "routing.roll_back_rules"
@@ -283,12 +284,12 @@ def load_uses(connection: Connection) -> list[Use]:
 
 def save_uses(connection: Connection, uses: Sequence[Use]) -> None:
     """Write counts over what was there."""
-    connection.execute(
-        text(
-            """INSERT INTO limit_uses (tenant_id, rule_id, period_start, order_count, sent_count, sent_minor)
-               VALUES (:tenant_id, :rule_id, to_timestamp(:period_ms / 1000.0), :order_count, :sent_count, :sent_minor)
-               ON CONFLICT (tenant_id, rule_id) DO UPDATE SET period_start = excluded.period_start,
-                   order_count = excluded.order_count, sent_count = excluded.sent_count, sent_minor = excluded.sent_minor"""
-        ),
-        [use._asdict() for use in uses],
+    connection.exec_driver_sql(
+        """INSERT INTO limit_uses (tenant_id, rule_id, period_start, order_count, sent_count, sent_minor)
+           SELECT tenant_id, rule_id, to_timestamp(period_ms / 1000.0), order_count, sent_count, sent_minor
+           FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+           AS u (tenant_id, rule_id, period_ms, order_count, sent_count, sent_minor)
+           ON CONFLICT (tenant_id, rule_id) DO UPDATE SET period_start = excluded.period_start,
+               order_count = excluded.order_count, sent_count = excluded.sent_count, sent_minor = excluded.sent_minor""",
+        tuple(columns(uses, "ttnnnn")),
     )
