@@ -46,6 +46,8 @@ class DeskView:
                     await self._read()
             except DatabaseUnavailable as error:
                 log.warning("desk_not_read", error=str(error))
+            except Exception:
+                log.exception("desk_not_read")  # whoever stops looking here takes revoked keys for ever
 
     async def note_uses(self) -> None:
         """Write down which keys are used, now and then, for ever."""

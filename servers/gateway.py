@@ -265,10 +265,13 @@ class Gateway:
                 await self._look_up(due)
 
     async def _look_up(self, due: dict[_Key, bool]) -> None:
+        found: list[Payment] = []
         try:
             found = await self._database.run(store.load_by_request, list(due))
         except DatabaseUnavailable:
-            found = []
+            pass  # who waits is answered all the same
+        except Exception:
+            log.exception("payments_not_looked_up")  # nobody else answers calls whose outcome was lost
         seen = {(payment.tenant_id, payment.request_id): payment for payment in found}
         for key, final in due.items():
             payment = seen.get(key)

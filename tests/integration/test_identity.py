@@ -155,6 +155,29 @@ async def test_a_revoked_key_is_refused_within_a_second(emptied_database_url: st
         following.cancel()
 
 
+async def test_a_desk_that_could_not_be_read_once_is_read_again(
+    emptied_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened_office(emptied_database_url) as office:
+        reads = iter([LookupError("nobody expects this")])
+        read = office.view._read
+
+        async def odd_at_first() -> None:
+            for error in reads:
+                raise error
+            await read()
+
+        monkeypatch.setattr(office.view, "_read", odd_at_first)
+        monkeypatch.setattr("servers.desk.POLL_S", 0.05)
+        following = asyncio.create_task(office.view.follow())
+        seen = office.view.desk.version
+        await office.database.run(lambda connection: connection.exec_driver_sql("UPDATE channels SET display_name = '新'"))
+        async with asyncio.timeout(3.0):
+            while office.view.desk.version == seen:
+                await asyncio.sleep(0.02)
+        following.cancel()
+
+
 async def test_nobody_gives_or_takes_beyond_what_they_hold(emptied_database_url: str) -> None:
     async with opened_office(emptied_database_url) as office:
         nobody_is_asked(office)
