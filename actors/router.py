@@ -166,6 +166,7 @@ class Router:
                     await self._read_allowances()
                 if uses := self._book.dirty():
                     await self._database.run(rule_store.save_uses, uses)
+                    self._book.stored(uses)
             except Exception:
                 log.exception("desk_not_read", shard=self._shard)  # what was read last stays in force
 

@@ -12,7 +12,7 @@ from domain.rules import BPS, Limit, Period, Rule
 
 CHINA_MS = 8 * 3_600_000
 _PERIODS_MS = {Period.HOUR: 3_600_000, Period.DAY: 86_400_000}
-# A count of a rule that is no longer in force is dropped when so many are known.
+# When so many are known, that which has not moved for longest is dropped: its rule is no longer in force, most likely.
 COUNTS_MAX = 10_000
 
 
@@ -33,10 +33,10 @@ def period_start_ms(period: str, now_ms: int) -> int:
 
 
 class LimitBook:
-    """The counts of one router. Memory only: `dirty` is what its owner stores, `load` what it reads when it starts."""
+    """The counts of one router. Memory only: its owner stores what is `dirty`, and reads it with `load` when it starts."""
 
     def __init__(self) -> None:
-        self._uses: dict[tuple[str, str], Use] = {}
+        self._uses: dict[tuple[str, str], Use] = {}  # what has not moved for longest comes first
         self._dirty: set[tuple[str, str]] = set()
 
     def is_full(self, tenant_id: str, rule: Rule, amount_minor: int, now_ms: int) -> bool:
@@ -59,13 +59,20 @@ class LimitBook:
                 sent_minor=max(use.sent_minor + sent * amount_minor, 0),
             )
             key = tenant_id, rule.rule_id
+            self._uses.pop(key, None)
             self._uses[key] = use
             self._dirty.add(key)
+            if len(self._uses) > COUNTS_MAX:
+                del self._uses[next(iter(self._uses))]
 
     def dirty(self) -> list[Use]:
-        """Return the counts that have changed since the last call."""
-        changed, self._dirty = self._dirty, set()
-        return [self._uses[key] for key in changed if key in self._uses]
+        """Return the counts that are not `stored` as they are now."""
+        self._dirty &= self._uses.keys()
+        return [self._uses[key] for key in self._dirty]
+
+    def stored(self, uses: Iterable[Use]) -> None:
+        """Note what has been stored. What was counted meanwhile stays dirty."""
+        self._dirty.difference_update(key for use in uses if self._uses.get(key := (use.tenant_id, use.rule_id)) == use)
 
     def load(self, uses: Iterable[Use]) -> None:
         """Take stored counts."""
@@ -74,8 +81,4 @@ class LimitBook:
     def _use(self, tenant_id: str, rule: Rule, now_ms: int) -> Use:
         start_ms = period_start_ms(rule.limit_per, now_ms)
         use = self._uses.get((tenant_id, rule.rule_id))
-        if use is None or use.period_ms != start_ms:
-            if len(self._uses) >= COUNTS_MAX:
-                self._uses.clear()
-            use = Use(tenant_id, rule.rule_id, start_ms)
-        return use
+        return use if use is not None and use.period_ms == start_ms else Use(tenant_id, rule.rule_id, start_ms)

@@ -271,6 +271,17 @@ class TestLimits:
         assert not book.is_full("life", cap, 1_001, midnight_ms)
         assert not book.is_full("health", cap, 1_001, self.NOON_MS)
 
+    def test_many_rules_that_came_and_went_do_not_lift_the_limits_in_force(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("domain.limits.COUNTS_MAX", 10)
+        cap = self.LIMIT._replace(limit_bps=0, limit_minor=1_800)
+        book, wx = LimitBook(), frozenset({"wx"})
+        for number in range(30):
+            book.note("life", [Limit(self.LIMIT._replace(rule_id=f"gone {number}"), wx)], "ali", 1, self.NOON_MS)
+            if number % 9 == 0:  # now and then, the cap is counted too
+                book.note("life", [Limit(cap, wx)], "ali" if number else "wx", 1_800, self.NOON_MS)
+        assert book.is_full("life", cap, 1, self.NOON_MS)
+        assert len(book.dirty()) == 10
+
     def test_what_was_not_sent_is_taken_back_and_what_was_stored_is_read(self) -> None:
         book, limits = LimitBook(), verdict(self.LIMIT).limits
         for _ in range(2):
@@ -278,6 +289,10 @@ class TestLimits:
         book.note("life", limits, "wx", 1_800, self.NOON_MS, times=-1)
         (use,) = book.dirty()
         assert (use.order_count, use.sent_count, use.sent_minor) == (1, 1, 1_800)
+        assert book.dirty() == [use], "what could not be stored is tried again"
+        book.stored([use._replace(order_count=0)])
+        assert book.dirty() == [use], "what was counted meanwhile is not stored yet"
+        book.stored([use])
         assert not book.dirty()
         again = LimitBook()
         again.load([use])
