@@ -40,8 +40,8 @@ from domain.payments import Follow, Payment, State, Verdict
 from domain.refusals import Kind, Refusal, Refused
 from domain.routing import Decision, OrderFacts, RoutingTable, decide, decision_record, reason_text
 from domain.rule_sets import RuleSet
+from storage import account_limits as limit_store
 from storage import desk as desk_store
-from storage import limits as limit_store
 from storage import payments as store
 from storage import refunds as refund_store
 from storage import rule_sets as rule_store

@@ -18,8 +18,8 @@ from domain.account_limits import Limits, Wish, fitting
 from domain.evidence import Fault, Outcome, Source
 from domain.payments import State
 from simulator.profiles import Profile
+from storage import account_limits as limits
 from storage import desk as desk_store
-from storage import limits
 from storage.database import Database, DatabaseUnavailable, transact
 from tests.harness import GATEWAY, House, desk_document, new_payment, opened_house
 from tests.integration.test_fault_matrix_core import proof
