@@ -28,7 +28,7 @@ serve: setup ## keep the system up, and print how to call it
 	$(BIN)/paydesk serve
 
 test: setup ## all tests (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 check: setup ## style, types and import contracts
 	$(BIN)/ruff check .

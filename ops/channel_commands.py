@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ops.deployment import ROOT
-
 app = typer.Typer(help="Channels as code: begin a new one.", no_args_is_help=True)
 
+ROOT = Path(__file__).parent.parent
 NAME = re.compile(r"[a-z][a-z0-9_]{1,30}")
 # The template's other side stays behind: yours is real.
 LEFT_BEHIND = frozenset({"example.py"})
