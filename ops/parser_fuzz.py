@@ -327,9 +327,47 @@ def unionpay() -> dict[str, Target]:
     }
 
 
+def iso20022() -> dict[str, Target]:
+    """Return the parsers of a bank's messages."""
+    from channels.iso20022 import mapping, messages
+    from channels.iso20022.client import Iso20022Bills
+    from channels.iso20022.config import BankAccount, Carrier, Iso20022Config
+    from simulator.wire.iso20022 import messages as bank
+
+    account = BankAccount("m1", "", "6225", "", None, ())
+    bills = Iso20022Bills(Iso20022Config("bank", Carrier.FILE, "", "", "", {"m1": account}))
+    said = [bank.Said("P1", "ACSC", "", 680_000, "CNY", "r1", 1), bank.Said("P2", "RJCT", "AM04", 1, "CNY", "r2", 1)]
+    lines = [
+        bank.Line("P1", "r1", 680_000, "CNY", False, "ICDT", "ESCT", "", 1),
+        bank.Line("P2", "r2", 100, "CNY", True, "RCDT", "RRTN", "AC04", 1),
+    ]
+    reports = [
+        bank.report("F1", "pain.001.001.09", said, group="PART", reason="", now_ms=1),
+        bank.report("F1", "pain.001.001.09", (), group="RJCT", reason="AM05", now_ms=1),
+    ]
+    statements = [
+        bank.statement(kind, "6225", "2026-11-24", lines, opening_minor=10**6, closing_minor=320_100, now_ms=1)
+        for kind in ("053", "054")
+    ]
+
+    def report(content: bytes) -> None:
+        for status in messages.statuses(content):
+            for is_debit in (True, False):
+                mapping.answer_of("P1", status, merchant_no="m1", is_debit=is_debit)
+
+    def statement(content: bytes) -> None:
+        for kind in BillKind:
+            list(bills.read(content, merchant_no="m1", kind=kind, date="2026-11-24"))
+
+    return {
+        "report": Target(reports, report, (messages.Malformed,)),
+        "statement": Target(statements, statement, (BillDamaged,)),
+    }
+
+
 # A channel adds how its targets are made here.
 CHANNELS: Mapping[str, Callable[[], dict[str, Target]]] = {
-    "alipay": alipay, "wechatpay": wechatpay, "unionpay": unionpay,
+    "alipay": alipay, "wechatpay": wechatpay, "unionpay": unionpay, "iso20022": iso20022,
 }  # fmt: skip
 
 
