@@ -262,13 +262,12 @@ class Connector:
             pass  # told below, for each that is still waiting
         except Exception:
             log.exception("channel_code_failed", channel_id=self._channel_id, operation=operation)
-        finally:
-            if waiting:
-                left = list(waiting.values())
-                self._settle_in_flight(operation, len(left))
-                if operation is Operation.CHARGE:
-                    self._observe_silence(len(left), self._clock_ms() - sent_ms)
-                self._answer(operation, left, Outcome.MAYBE, "TIMEOUT", Fault.CHANNEL)
+        if waiting:
+            left = list(waiting.values())
+            self._settle_in_flight(operation, len(left))
+            if operation is Operation.CHARGE:
+                self._observe_silence(len(left), self._clock_ms() - sent_ms)
+            self._answer(operation, left, Outcome.MAYBE, "TIMEOUT", Fault.CHANNEL)
 
     def _heard(self, operation: Operation, answers: Sequence[Answer], waiting: dict[str, Task], sent_ms: int) -> None:
         now_ms = self._clock_ms()
