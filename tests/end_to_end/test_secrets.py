@@ -1,15 +1,26 @@
 """Keys that change while payments run."""
 
+import secrets
 import threading
 import time
+from pathlib import Path
 from typing import Any, Self
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Connection
 
-from ops import secret_commands
-from protos.paydesk.v1 import common_pb2, credentials_pb2, credentials_pb2_grpc, payments_pb2
+from domain.identifiers import luhn_digit
+from ops import leaks, secret_commands
+from protos.paydesk.v1 import (
+    channels_pb2,
+    common_pb2,
+    credentials_pb2,
+    credentials_pb2_grpc,
+    payments_pb2,
+    routing_pb2,
+)
 from storage import approval_policies, credentials
 from storage.credentials import OwnerKind
 from tests.end_to_end.conftest import Api, House, fresh, until
@@ -93,3 +104,85 @@ def test_a_secret_is_replaced_under_load_and_no_payment_notices(house: House, sh
     assert not payer.errors and in_use() == [SECOND]
     assert {payment.state for payment in payer.payments} <= {State.STATE_SUCCEEDED, State.STATE_PENDING, State.STATE_FAILED}
     assert not [p for p in payer.payments if p.reason in ("SIGNATURE_INVALID", "SECRET_MISSING", "TIMEOUT")]
+
+
+def test_on_its_last_day_a_certificate_degrades_its_channel_before_anything_fails(house: House, shop: Api) -> None:
+    calls = credentials_pb2_grpc.CredentialsStub(shop.channel)
+    metadata = (("authorization", f"Bearer {shop.key}"),)
+
+    def ask(method: str, **fields: Any) -> Any:
+        request = getattr(credentials_pb2, f"{method}Request")(request_id=fresh("key"), account_id="shop_slow", **fields)
+        return getattr(calls, method)(request, metadata=metadata, timeout=10)
+
+    def health() -> Any:
+        return shop.channels.GetChannelHealth(channels_pb2.GetChannelHealthRequest(channel_id="slow"))
+
+    house.deployment.transact(_nobody_is_asked)
+    until(lambda: health().state == channels_pb2.ChannelHealth.STATE_HEALTHY)
+    end = Timestamp()
+    end.FromMilliseconds(time.time_ns() // 1_000_000 + 60_000)
+    version = ask("AddCredentials", values={"secret": fresh("short lived")}, not_after=end).version
+    ask("ActivateCredentials", version=version)
+    degraded = until(lambda: (h := health()).state == channels_pb2.ChannelHealth.STATE_DEGRADED and h)
+    assert degraded.reason == "CERT_EXPIRED" and degraded.admit_share == 1
+    wanted = routing_pb2.DryRunRouteRequest(
+        order_no=fresh(), product_code="TRAVEL_ACC", method=common_pb2.METHOD_BANK_CARD,
+        terminal=common_pb2.TERMINAL_H5, amount=common_pb2.Money(amount_minor=1800, currency_code="CNY"),
+    )  # fmt: skip
+    reasons = {c.account_id: c.eliminated_by for c in shop.routing.DryRunRoute(wanted).candidates}
+    assert reasons["shop_slow"] == "CERT_EXPIRED" and reasons["shop_instant"] == ""
+    ask("RetireCredentials", version=version)
+    until(lambda: health().state == channels_pb2.ChannelHealth.STATE_HEALTHY)
+
+
+def test_no_secret_and_no_personal_datum_stands_in_a_log_or_a_column(house: House, shop: Api) -> None:
+    calls = credentials_pb2_grpc.CredentialsStub(shop.channel)
+    metadata = (("authorization", f"Bearer {shop.key}"),)
+    card = "62220202" + f"{secrets.randbelow(10**10):010d}"
+    card += luhn_digit(card)
+    secret, way, phone = f"marked-{secrets.token_hex(12)}", secrets.token_hex(10), f"139{secrets.randbelow(10**8):08d}"
+    name, wrong_key = f"欧阳{secrets.token_hex(3)}", f"pdk_{secrets.token_hex(16)}"
+    payer = payments_pb2.Payer(name=name, card_no=card, phone_no=phone)
+    paid = shop.pay(method=common_pb2.METHOD_BANK_CARD, payer=payer)
+    assert shop.timeline(paid.payment_id).payer.card_no == f"{card[:4]} **** **** {card[-4:]}"
+
+    def ask(method: str, **fields: Any) -> Any:
+        request = getattr(credentials_pb2, f"{method}Request")(request_id=fresh("key"), **fields)
+        return getattr(calls, method)(request, metadata=metadata, timeout=10)
+
+    ask("AddCredentials", account_id="shop_slow", values={"secret": secret})
+    ask("CreateContact", display_name="x", target_urls=[f"wecombot://{way}{way}"])
+    for refused in (
+        lambda: ask("AddCredentials", account_id="shop_slow", values={"other": secret}),
+        lambda: shop.pay(payer=payments_pb2.Payer(card_no=f"{card}x", phone_no=f"{phone}1", name=name)),
+        lambda: shop.pay(order_no=f"{paid.order_no}", payer=payer, payer_ref=phone),
+        lambda: calls.ListCredentials(
+            credentials_pb2.ListCredentialsRequest(), metadata=(("authorization", f"Bearer {wrong_key}"),), timeout=10
+        ),
+    ):
+        with pytest.raises(grpc.RpcError):
+            refused()
+    kept = house.deployment.transact(lambda c: credentials.in_use(c, house.deployment.settings.vault(), OwnerKind.WEBHOOK))
+    webhook = kept["shop", "shop"][0].values["secret"]
+    directory = house.deployment.settings.directory()
+    master = (directory / "master.key").read_text().split()[-1]
+    markers = [card, phone, name, secret, way, wrong_key, shop.key, webhook, "secret-of-S100", "secret-of-R100", master]
+    logs = leaks.logs_of(directory)
+    assert any("gateway" in log.name for log in logs) and any("session_" in str(log) for log in logs)
+    assert any("postgres" in str(log) for log in logs)
+    assert house.deployment.transact(lambda c: leaks.scan(directory, c, markers)) == []
+    _control(house, shop, directory)
+
+
+def _control(house: House, shop: Api, directory: Path) -> None:
+    """What is planted is found, in a column and in a log."""
+    planted = f"planted-{secrets.token_hex(8)}"
+    shop.pay(method=common_pb2.METHOD_BANK_CARD, subject=f"subject {planted}")
+    log = directory / "logs" / "planted.log"
+    log.write_text(f"oops: {planted}\n")
+    try:
+        found = house.deployment.transact(lambda c: leaks.scan(directory, c, ["nowhere-at-all", planted]))
+    finally:
+        log.unlink()
+    assert {leak.marker for leak in found} == {1}
+    assert {leak.place for leak in found} >= {"payments.subject", str(log)}
