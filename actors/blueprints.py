@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from actors.sealer import Sealer
     from actors.sweeper import Sweeper
     from domain.health import HealthSnapshot
+    from simulator.wire.server import Wires
     from simulator.world import World
 
 log = structlog.get_logger()
@@ -220,10 +221,11 @@ async def notifier(*, database_url: str, allow_private: bool, schedule_factor: f
 
 
 class SimulatorHost:
-    """The simulator as an actor: the world, and a ping."""
+    """The simulator as an actor: the world with its wires, and a ping."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "World", wires: "Wires | None") -> None:
         self._world = world
+        self._wires = wires  # which serve for as long as they are held
 
     def __getattr__(self, method: str) -> Any:
         from simulator.errors import BadControl
@@ -244,20 +246,44 @@ class SimulatorHost:
 
 
 async def simulator(
-    *, directory: str, seed: int, profiles: Sequence[dict[str, Any]], database_url: str, key_file: str
-) -> SimulatorHost:
-    """Build the simulator from its ledger on disk. It is told of new secrets as a channel is: before they are used."""
+    *, directory: str, seed: int, profiles: Sequence[dict[str, Any]], wired: Sequence[tuple[str, str, str]],
+    address: tuple[str, int], database_url: str, key_file: str,
+) -> SimulatorHost:  # fmt: skip
+    """Build the simulator from its ledger on disk. It is told of new secrets as a channel is: before they are used.
+
+    `wired` are the accounts (kind, channel, merchant number) that are spoken to over their channel's own wire.
+    """
     from simulator.profiles import Profile
     from simulator.world import World
 
     database, vault = Database(database_url, pool_size=1), Vault(MasterKeys(Path(key_file)))
-    names = frozenset(item["channel_id"] for item in profiles)
+    names = frozenset(item["channel_id"] for item in profiles) - {channel_id for _, channel_id, _ in wired}
     desk = await database.run(_desk_with_credentials, vault)
-    world = World(Path(directory), seed=seed, channels=[Profile(**item) for item in profiles], merchants={})
+    wires = _wires(Path(directory), wired) if wired else None
+    # Who has a wire of his own shares no secret with the sandbox's.
+    merchants = {merchant_no: "" for _, _, merchant_no in wired}
+    world = World(
+        Path(directory), seed=seed, channels=[Profile(**item) for item in profiles], merchants=merchants,
+        voices=wires.voices if wires else None,
+    )  # fmt: skip
     world.learn(_shared_secrets(desk, names))
     await world.start()
+    if wires is not None:
+        from simulator.wire.server import bind
+
+        host, port = address
+        # The watcher holds the port for us, see `ops.deployment`.
+        await wires.start(world, bind(host, port, shared=True), base_url=f"http://{host}:{port}")
     _keep(_follow_secrets(world, database, vault, names, desk.version))
-    return SimulatorHost(world)
+    return SimulatorHost(world, wires)
+
+
+def _wires(directory: Path, wired: Sequence[tuple[str, str, str]]) -> "Wires":
+    from simulator.wire.accounts import Wanted, open_accounts
+    from simulator.wire.server import KINDS, Wires
+
+    makers = {kind: made.make_keys for kind, made in KINDS.items()}
+    return Wires(open_accounts(directory, [Wanted(*names) for names in wired], makers))
 
 
 def _shared_secrets(desk: desk_store.Desk, channel_ids: frozenset[str]) -> dict[str, list[str]]:

@@ -27,6 +27,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import Connection
 
 from domain.permissions import TENANT_ROLES
+from ops import wires
 from ops.settings import LOOPBACK, Settings, pepper
 from servers.identity import key_digest, new_key
 from storage import credentials, identity, migrate
@@ -231,30 +232,21 @@ class Deployment:
         Until our servers listen, seconds pass in which Ray's processes take ports of their own, so each port stays bound
         (not listening) by a socket that lets only sockets of the same kind and user in beside it.
         """
-        for name in ("grpc_port", "http_port"):
+        host = self.settings.host
+        for name, where in (("grpc_port", host), ("http_port", host), ("simulator_http_port", wires.HOST)):
             port = getattr(self.settings, name)
             try:
                 if port:
-                    self._bind(port, shared=False).close()
-                reserved = self._bind(port, shared=True)
+                    _bind(where, port, shared=False).close()
+                reserved = _bind(where, port, shared=True)
             except OSError as error:
                 raise CannotStart(
-                    f"port {port} on {self.settings.host} is taken: set PAYDESK_{name.upper()} to another, or to 0"
+                    f"port {port} on {where} is taken: set PAYDESK_{name.upper()} to another, or to 0"
                 ) from error
             self._reserved.append(reserved)
             setattr(self.settings, name, reserved.getsockname()[1])
         if not self.settings.public_url:
             self.settings.public_url = f"{self.settings.http_scheme()}://{self.settings.host}:{self.settings.http_port}"
-
-    def _bind(self, port: int, *, shared: bool) -> socket.socket:
-        bound = socket.socket(socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
-        try:
-            bound.bind((self.settings.host, port))
-        except OSError:
-            bound.close()
-            raise
-        return bound
 
     def _start_database(self) -> None:
         """Start the embedded server if that is wanted, migrate, and fill the desk.
@@ -284,6 +276,8 @@ class Deployment:
         try:
             migrate.upgrade(engine)
             transact(engine, self._set_up_desk)
+            if self.settings.simulator:
+                self._connect_wires(engine)
         finally:
             engine.dispose()
 
@@ -294,6 +288,14 @@ class Deployment:
         if file is None and desk_store.load(connection).tenants:
             return
         credentials.install(connection, vault, read_desk(file or SANDBOX_DESK))
+
+    def _connect_wires(self, engine: sqlalchemy.Engine) -> None:
+        """Give the channels whose wires are simulated their address and keys, which outlive us with the sandbox's ledger."""
+        desk = transact(engine, desk_store.load)
+        accounts = wires.open_accounts(self.settings.simulator_directory(), desk)  # makes keys: not in a transaction
+        if accounts:
+            vault, port = self.settings.vault(), self.settings.simulator_http_port
+            transact(engine, lambda connection: wires.connect(connection, vault, desk, accounts, port=port))
 
     def _watch_database(self) -> None:
         if self._postgres is None or self._postgres.process_id() is not None:
@@ -345,6 +347,17 @@ class Deployment:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _check_tls(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from actors.directory import host_of
 from actors.peers import PeerLost, pack
 from actors.shell import Inhabitant
 from actors.supervisor import Supervisor
+from ops import wires
 from ops.settings import Settings, pepper
 from storage import desk as desk_store
 from storage.database import Database, DatabaseUnavailable
@@ -79,12 +80,14 @@ def hosts(settings: Settings, desk: desk_store.Desk) -> dict[str, list[Inhabitan
 
 
 def _sandbox(settings: Settings, desk: desk_store.Desk) -> dict[str, Any]:
-    channels = {row.channel_id: row for row in desk.channels.values() if row.kind == "sandbox"}
-    profiles = [{"channel_id": name, **row.settings.get("profile", {})} for name, row in channels.items()]
+    rows = [row for row in desk.channels.values() if row.kind == "sandbox" or wires.is_simulated(row)]
+    profiles = [{"channel_id": row.channel_id, **row.settings.get("profile", {})} for row in rows]
     return {
-        "directory": str(settings.directory() / "simulator"),
+        "directory": str(settings.simulator_directory()),
         "seed": settings.simulator_seed,
         "profiles": profiles,
+        "wired": [tuple(wanted) for wanted in wires.wanted(desk)],
+        "address": (wires.HOST, settings.simulator_http_port),
         "database_url": settings.database_url,
         "key_file": str(settings.key_file()),
     }
@@ -115,7 +118,7 @@ async def engine(settings: Settings) -> None:
             log.error("ray_has_died", processes=lost)
             os._exit(1)
         if not announced and supervisor.all_answered():
-            _announce(settings, [living.role for group in placed.values() for living in group])
+            _announce(settings, desk, [living.role for group in placed.values() for living in group])
             announced = True
         if announced and len(supervisor.silent()) == len(placed):
             silent_since_s = silent_since_s or loop.time()
@@ -160,14 +163,17 @@ async def _admit(
             log.warning("channels_not_admitted", error=str(error))
 
 
-def _announce(settings: Settings, actors: list[str]) -> None:
+def _announce(settings: Settings, desk: desk_store.Desk, actors: list[str]) -> None:
     """Tell the watcher and the drills that the actors answer."""
     import ray
 
     target = settings.runtime_file()
     draft = target.with_suffix(".draft")
     address = ray.get_runtime_context().gcs_address
-    draft.write_text(json.dumps({"ray_address": address, "engine_pid": os.getpid(), "actors": actors}))
+    found = {"ray_address": address, "engine_pid": os.getpid(), "actors": actors}
+    if settings.simulator and wires.wanted(desk):
+        found["wires_url"] = wires.url(settings.simulator_http_port)
+    draft.write_text(json.dumps(found))
     draft.replace(target)
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import structlog
 
 from actors import logs
-from ops import address
+from ops import address, wires
 from ops.deployment import Deployment, development_keys
 from ops.settings import Settings
+from storage import desk as desk_store
 
 log = structlog.get_logger()
 
@@ -67,6 +68,9 @@ def banner(deployment: Deployment, *, embedded: bool) -> str:
     """Say where it listens and how to call it. Development keys are made for the embedded database only."""
     settings = deployment.settings
     lines = [f"Paydesk serves gRPC at {deployment.target}, callbacks, /metrics and /readyz at {settings.public_url}"]
+    if wired := deployment.transact(lambda connection: wires.wanted(desk_store.load(connection))):
+        kinds = ", ".join(sorted({account.kind for account in wired}))
+        lines.append(f"The simulated wires of {kinds} are at {wires.url(settings.simulator_http_port)}")
     lines += _database_lines(settings) if embedded else ["Database: your own PostgreSQL (PAYDESK_DATABASE_URL)."]
     if not embedded:
         lines.append(

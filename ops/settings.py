@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     desk_file: Path | None = Field(None, description="Tenants, channels and accounts to set up; default: the sandbox")
     simulator: bool = Field(True, description="Run the sandbox; without it, channels of kind sandbox do not answer")
     simulator_seed: int = Field(1, description="What the sandbox's chance begins with")
+    simulator_http_port: int = Field(
+        0, ge=0, le=65535, description="Port on loopback of the channels' simulated wires; 0 chooses a free one"
+    )
     allow_private_webhooks: bool = Field(True, description="Let notices go to http and private addresses (sandbox)")
     allow_embedded_beyond_loopback: bool = Field(False, description="Listen beyond loopback with the embedded database")
     tls_cert_file: Path | None = Field(None, description="Certificate of gRPC and HTTP in PEM, with its chain; none: in the clear")
@@ -110,6 +113,10 @@ class Settings(BaseSettings):
     def vault(self) -> Vault:
         """Return what opens this deployment's secrets."""
         return Vault(MasterKeys(self.key_file()))
+
+    def simulator_directory(self) -> Path:
+        """Return where the sandbox keeps its ledger and the keys of its wires."""
+        return self.directory() / "simulator"
 
     def runtime_file(self) -> Path:
         """Return where the engine writes how to reach it."""

@@ -274,13 +274,13 @@ def install(connection: Connection, vault: Vault, document: Mapping[str, Any]) -
     for tenant in document.get("tenants", ()):
         if "webhook" in tenant:
             owner = Owner(tenant["tenant_id"], OwnerKind.WEBHOOK, tenant["tenant_id"])
-            _bring_to(connection, vault, owner, [{"secret": secret} for secret in tenant["webhook"]["secrets"]])
+            bring_to(connection, vault, owner, [{"secret": secret} for secret in tenant["webhook"]["secrets"]])
     for account in document.get("accounts", ()):
         terms = account.get("terms", {})
         values = account.get("credentials") or ({"secret": terms["secret"]} if "secret" in terms else {})
         if values:
             owner = Owner(account["tenant_id"], OwnerKind.ACCOUNT, account["account_id"])
-            _bring_to(connection, vault, owner, [values], keep_others=True)
+            bring_to(connection, vault, owner, [values], keep_others=True)
 
 
 def adopt(connection: Connection, vault: Vault) -> None:
@@ -289,14 +289,14 @@ def adopt(connection: Connection, vault: Vault) -> None:
         "SELECT tenant_id, secrets FROM webhook_endpoints WHERE secrets <> '{}'"
     ).all():
         owner = Owner(tenant_id, OwnerKind.WEBHOOK, tenant_id)
-        _bring_to(connection, vault, owner, [{"secret": secret} for secret in secrets])
+        bring_to(connection, vault, owner, [{"secret": secret} for secret in secrets])
     for tenant_id, account_id, secret in connection.exec_driver_sql(
         """SELECT DISTINCT ON (a.account_id) a.tenant_id, a.account_id, v.terms ->> 'secret'
            FROM merchant_accounts a JOIN merchant_account_versions v USING (account_id)
            WHERE v.terms -> 'secret' IS NOT NULL ORDER BY a.account_id, v.version DESC"""
     ).all():
         owner = Owner(tenant_id, OwnerKind.ACCOUNT, account_id)
-        _bring_to(connection, vault, owner, [{"secret": secret}], keep_others=True)
+        bring_to(connection, vault, owner, [{"secret": secret}], keep_others=True)
     for statement in (
         "UPDATE webhook_endpoints SET secrets = '{}' WHERE secrets <> '{}'",
         "UPDATE merchant_account_versions SET terms = terms - 'secret' WHERE terms -> 'secret' IS NOT NULL",
@@ -305,9 +305,10 @@ def adopt(connection: Connection, vault: Vault) -> None:
         connection.exec_driver_sql(statement)
 
 
-def _bring_to(
+def bring_to(
     connection: Connection, vault: Vault, owner: Owner, wanted: Sequence[Mapping[str, str]], *, keep_others: bool = False
 ) -> None:
+    """Bring an owner's versions in use to what is wanted, the first of which signs; the others are retired, or kept."""
     rows = connection.execute(
         text(
             """SELECT version, sealed FROM credentials WHERE tenant_id = :tenant_id AND owner_kind = :kind

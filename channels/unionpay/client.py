@@ -63,8 +63,6 @@ FRONT, APP, BACK = "/gateway/api/frontTransReq.do", "/gateway/api/appTransReq.do
 QUERY, BATCH = "/gateway/api/queryTrans.do", "/gateway/api/batchTrans.do"
 # A day's file of a large merchant, packed and in base64.
 FILE_BYTES_MAX = 256 << 20
-# How long after the end of its pay window an order may still become known at UnionPay.
-CLOSE_PATIENCE_MS = 60_000
 _FORM = {"content-type": "application/x-www-form-urlencoded;charset=UTF-8"}
 _GOOD = frozenset({"00", "A6"})
 
@@ -178,6 +176,7 @@ class UnionPayChannel:
     async def _charge(self, merchant: Merchant, request: Charge) -> Answer:
         product = self._config.products.get(request.terminal, Product.FRONT)
         biz_type = messages.BOUND if product is Product.BACK else messages.GATEWAY
+        request = request._replace(return_url=request.return_url or self._config.front_url)
         fields = messages.consume(request, biz_type=biz_type, pay_window_s=self._config.pay_window_s)
         if product is Product.FRONT:
             page = messages.form(self._config.base_url + FRONT, await self._signed(merchant, fields))
@@ -211,7 +210,7 @@ class UnionPayChannel:
         answer = await self._trade(merchant, request.attempt_no)
         if answer.outcome is not Outcome.NOT_FOUND:
             return answer
-        if asked_ms >= end_ms + CLOSE_PATIENCE_MS:
+        if asked_ms >= end_ms + self._config.close_patience_s * 1_000:
             return answer._replace(outcome=Outcome.CLOSED, reason="PAY_WINDOW_OVER")
         return answer._replace(outcome=Outcome.MAYBE, reason="PAY_WINDOW_OPEN")
 
@@ -256,6 +255,7 @@ class UnionPayChannel:
         return taken if told.outcome in (Outcome.NOT_FOUND, Outcome.NOT_SENT) else told
 
     async def _sign(self, merchant: Merchant, request: SignRequest) -> Answer:
+        request = request._replace(return_url=request.return_url or self._config.front_url)
         fields = messages.sign(request, await self._encrypt(merchant))
         if fields["txnType"] == "79":
             page = messages.form(self._config.base_url + FRONT, await self._signed(merchant, fields))

@@ -39,6 +39,8 @@ FILE_URL = "https://filedownload.95516.com"
 PLATFORM_NAMES = ("中国银联股份有限公司",)
 # How long a payer may take. UnionPay refuses an order after its payTimeout, which is what makes its end provable.
 PAY_WINDOW_S = 900
+# How long after the end of its pay window an order may still become known at UnionPay.
+CLOSE_PATIENCE_S = 60
 CONCURRENCY_MAX = 100
 # Shorter than a connector's patience, so that an answer that never comes is told as one.
 TIMEOUT_S = 2.8
@@ -93,7 +95,9 @@ class UnionPayConfig:
     base_url: str = BASE_URL
     file_url: str = FILE_URL
     products: Mapping[str, Product] = field(default_factory=lambda: dict(PRODUCTS))
+    front_url: str = ""  # where payers come back to whose charge does not say: UnionPay's page wants an address
     pay_window_s: int = PAY_WINDOW_S
+    close_patience_s: int = CLOSE_PATIENCE_S
     concurrency_max: int = CONCURRENCY_MAX
     timeout_s: float = TIMEOUT_S
     batch_layout: Layout = field(default_factory=Layout)
@@ -112,7 +116,9 @@ class UnionPayConfig:
             settings.get("base_url", BASE_URL).rstrip("/"),
             settings.get("file_url", FILE_URL).rstrip("/"),
             products,
+            settings.get("front_url", ""),
             settings.get("pay_window_s", PAY_WINDOW_S),
+            settings.get("close_patience_s", CLOSE_PATIENCE_S),
             settings.get("concurrency_max", CONCURRENCY_MAX),
             settings.get("timeout_s", TIMEOUT_S),
             Layout.of(settings.get("batch_layout", {})),

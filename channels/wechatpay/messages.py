@@ -63,6 +63,7 @@ def charge(request: Charge, merchant: Merchant, product: str, payer_ip: str) -> 
         "mchid": merchant.mchid,
         "description": request.subject[:DESCRIPTION_CHARACTERS_MAX],
         "out_trade_no": request.attempt_no,
+        "attach": request.order_no,
         "notify_url": request.notify_url,
         "amount": {"total": request.amount_minor, "currency": request.currency_code},
     }
@@ -229,6 +230,7 @@ def debit(request: DebitRequest, merchant: Merchant) -> Call:
             "appid": merchant.appid,
             "out_trade_no": request.attempt_no,
             "description": request.subject[:DESCRIPTION_CHARACTERS_MAX],
+            "attach": request.order_no,
             "transaction_notify_url": request.notify_url,
             "contract_id": request.agreement_no,
             "policy_period_id": request.period_no,

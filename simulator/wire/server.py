@@ -93,9 +93,12 @@ class Wires:
             await asyncio.wait_for(self._serving, STOP_S)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Take a port now, so that its number is known before anything is made; 0 takes a free one."""
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Take a port now, so that its number is known before anything is made; 0 takes a free one.
+
+    `shared` takes it also where another socket of the same user holds it, without listening, for us.
+    """
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
     bound.bind((host, port))
     return bound

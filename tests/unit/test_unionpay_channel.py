@@ -206,6 +206,12 @@ def test_a_number_without_a_time_is_not_sent(number: str) -> None:
         messages.query(number)
 
 
+def test_a_charge_names_our_order_unless_an_answer_that_repeats_it_could_not_be_read() -> None:
+    assert consume(charge(order_no="PNC-000001"))["reqReserved"] == "PNC-000001"
+    for broken in ("a&respCode=00", "a=b", "{", "保单1"):
+        assert not consume(charge(order_no=broken))["reqReserved"]
+
+
 def test_other_money_than_yuan_is_not_sent() -> None:
     with pytest.raises(messages.Unwritable):
         consume(charge(currency_code="USD"))

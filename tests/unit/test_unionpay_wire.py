@@ -7,6 +7,7 @@ import re
 import urllib.parse
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -180,6 +181,10 @@ async def test_an_order_is_at_its_end_once_its_pay_window_is_over(hub: Hub) -> N
     await hub.charge("n1", terminal="PC")
     assert (await hub.ask("close", Lookup(number("n1"), MERCHANT))).reason == "PAY_WINDOW_OPEN"
     await hub.world.advance(3_600)
+    patient = replace(hub.config, close_patience_s=7_200)
+    channel = UnionPayChannel(patient, hub.channel._transport, clock_ms=hub.world.now_ms)
+    async for (answer,) in channel.close([Lookup(number("n1"), MERCHANT)]):
+        assert (answer.outcome, answer.reason) == (Outcome.MAYBE, "PAY_WINDOW_OPEN")
     assert (await hub.ask("close", Lookup(number("n1"), MERCHANT))).outcome is Outcome.CLOSED
     await hub.charge("n2")
     await hub.world.advance(3_600)

@@ -183,6 +183,7 @@ class TestCharges:
         assert bench.targets() == ["/v3/pay/transactions/native"]
         assert (body["mchid"], body["out_trade_no"], body["amount"]) == (MCHID, "n1000001", {"total": 10_000, "currency": "CNY"})
         assert body["time_expire"] == "2025-01-01T11:08:20+08:00"
+        assert body["attach"] == charge().order_no
 
     async def test_a_payer_in_wechat_gets_a_signed_script(self) -> None:
         bench = Bench(reply({"prepay_id": "wx201410272009395522657a690389285100"}))
