@@ -79,7 +79,7 @@ class ApprovalsService(approvals_pb2_grpc.ApprovalsServicer):
             after={"approval_ids": ids, "decision": decision}, reason=request.comment,
         )  # fmt: skip
         who = caller()
-        decider = life.Decider(who.principal, who.roles, who.person, who.address)
+        decider = life.Decider(who.principal, who.unbound_roles, who.person, who.address)
         decided = [
             await self._database.run(
                 store.decide, tenant_id=who.tenant_id, approval_id=approval_id, decision=decision,

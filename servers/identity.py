@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 from domain import permissions
-from domain.permissions import EVERYWHERE, Grant, Role, Scope
+from domain.permissions import EVERYTHING, EVERYWHERE, Grant, Role, Scope
 from domain.refusals import Kind, Refusal, Refused
 from storage.identity import Access, BindingRow, KeyRow
 
@@ -32,6 +32,11 @@ class Caller(NamedTuple):
     grants: tuple[Grant, ...] = ()
     scope: Scope = EVERYWHERE
     person: str = ""
+
+    @property
+    def unbound_roles(self) -> frozenset[str]:
+        """Return the roles that reach everywhere in the tenant."""
+        return frozenset(grant.role for grant in self.grants if grant.reach == EVERYTHING) if self.grants else self.roles
 
 
 _caller: ContextVar[Caller] = ContextVar("caller")
@@ -85,7 +90,6 @@ _SANDBOX = frozenset({"LOADTEST"})
 _STAFF = _READ - {"PARTNER_API"}
 _ORGANISE = frozenset({"TENANT_ADMIN", "FINANCE_MAKER"})
 _CONFIGURE = _ORGANISE | {"CHANNEL_ADMIN"}
-_PLATFORM = frozenset({"PLATFORM_ADMIN"})
 
 RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Payments/CreatePayment": _PAY,
@@ -177,6 +181,18 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Simulator/Reset": _SANDBOX,
     "/paydesk.v1.Simulator/GetStats": _SANDBOX,
 }
+# What somebody may call whose roles are bound to some branches or products. These methods look at what is in reach, or show
+# what is for the whole tenant to know; everything else concerns the other branches too.
+_BOUND_SERVICES = ("/paydesk.v1.Payments/", "/paydesk.v1.Events/", "/paydesk.v1.Identity/")
+WITHIN_REACH = frozenset(method for method in RULES if method.startswith(_BOUND_SERVICES)) | {
+    "/paydesk.v1.Channels/ListChannels", "/paydesk.v1.Channels/GetChannelHealth", "/paydesk.v1.Channels/ListMaintenanceWindows",
+    "/paydesk.v1.Tenants/GetTenant", "/paydesk.v1.Tenants/ListInstitutions", "/paydesk.v1.Tenants/ListProducts",
+    "/paydesk.v1.Tenants/GetMerchantAccount", "/paydesk.v1.Tenants/ListMerchantAccounts",
+    "/paydesk.v1.Tenants/ListMerchantAccountVersions", "/paydesk.v1.Tenants/ListSettings", "/paydesk.v1.Tenants/ExplainConfig",
+    "/paydesk.v1.Routing/ExplainRoute", "/paydesk.v1.Routing/DryRunRoute", "/paydesk.v1.Routing/ListRuleSets",
+    "/paydesk.v1.Routing/GetRuleSet", "/paydesk.v1.Approvals/ListApprovals", "/paydesk.v1.Approvals/GetApproval",
+    "/paydesk.v1.Approvals/CancelApproval", "/paydesk.v1.Approvals/GetApprovalPolicy",
+}  # fmt: skip
 ROLES = frozenset(Role)
 # Anybody may ask whether the service is up, and what it offers where reflection is switched on.
 PUBLIC_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
@@ -312,9 +328,8 @@ class KeyRing:
             self._known[authorization] = known
         return known
 
-
     def _caller_of(self, tenant_id: str, principal: str, grants: Sequence[Grant]) -> Caller:
-        narrowed = any(grant.reach != permissions.EVERYTHING for grant in grants)
+        narrowed = any(grant.reach != EVERYTHING for grant in grants)
         return Caller(
             tenant_id, principal, frozenset(grant.role for grant in grants), grants=tuple(grants) if narrowed else (),
             person=self._access.persons.get((tenant_id, principal), ""),
@@ -334,4 +349,9 @@ def allow(method: str, who: Caller) -> Scope:
                 f"{', '.join(sorted(needed or ()))}",
             )
         )  # fmt: skip
-    return permissions.scope_of(who.grants, needed) if who.grants else EVERYWHERE
+    scope = permissions.scope_of(who.grants, needed) if who.grants else EVERYWHERE
+    if scope != EVERYWHERE and method not in WITHIN_REACH:
+        raise Refused(
+            Refusal(Kind.PERMISSION_DENIED, "REACH_TOO_NARROW", "this concerns more than the caller's roles reach")
+        )
+    return scope

@@ -9,13 +9,13 @@ from sqlalchemy import Connection
 
 from domain import orders
 from domain.permissions import PLATFORM
-from domain.refusals import Kind, Refusal, Refused, Violation, invalid
+from domain.refusals import Refused, Violation, invalid
 from domain.settings import KEYS, Level
 from domain.tenancy import Institution, Product
 from protos.paydesk.v1 import tenants_pb2, tenants_pb2_grpc
 from servers import commands, pages, terms, translate
 from servers.desk import DeskView
-from servers.identity import caller, reaches
+from servers.identity import caller
 from storage import accounts as account_store
 from storage import settings as setting_store
 from storage import tenants as store
@@ -222,7 +222,6 @@ class TenantsService(tenants_pb2_grpc.TenantsServicer):
     async def _propose_account(
         self, kind: str, arguments: dict[str, Any], request: Any
     ) -> tenants_pb2.MerchantAccountResponse:
-        _check_whole()
         proposed = await commands.propose(
             self._database, kind, arguments, request_id=request.request_id, reason=request.reason
         )
@@ -281,7 +280,6 @@ class TenantsService(tenants_pb2_grpc.TenantsServicer):
         self, request: tenants_pb2.SetSettingRequest, context: Any
     ) -> tenants_pb2.SetSettingResponse:
         """Propose a value of a setting at a level."""
-        _check_whole()
         _refuse([*_common_violations(request), *_moment_violations(request)])
         arguments = {
             "key": request.key, "level": terms.read_level(request.level), "version": request.version,
@@ -339,20 +337,11 @@ class TenantsService(tenants_pb2_grpc.TenantsServicer):
         work: Callable[[Connection], Any],
     ) -> None:
         """Do something once for its request id. What an update leaves is part of its content as the request has it."""
-        _check_whole()
         await commands.once(
             self._database, f"Tenants.{operation}", object_kind=object_kind, object_id=object_id,
             request_id=request.request_id, content=(request.SerializeToString(deterministic=True),), before=before,
             after=after, reason=request.reason, work=work,
         )  # fmt: skip
-
-
-def _check_whole() -> None:
-    """Refuse whoever is bound to some branches or products: what is set up here concerns the others too."""
-    if not reaches("", ""):
-        raise Refused(
-            Refusal(Kind.PERMISSION_DENIED, "REACH_TOO_NARROW", "this concerns more than the caller's roles reach")
-        )
 
 
 def _keys(key: str) -> list[str]:

@@ -2,10 +2,11 @@
 
 import pytest
 
+from domain.permissions import Grant, Reach
 from domain.refusals import Kind, Refused
 from servers import identity
 from servers.grpc_server import SERVICES
-from servers.identity import ROLES, RULES, Caller, allow
+from servers.identity import ROLES, RULES, WITHIN_REACH, Caller, allow
 
 METHODS = sorted(
     f"/{service.full_name}/{method.name}"
@@ -30,6 +31,16 @@ def test_a_method_needs_a_role(method: str) -> None:
         with pytest.raises(Refused) as caught:
             allow(method, Caller("tenant", "somebody", roles))
         assert caught.value.refusal.kind is Kind.PERMISSION_DENIED
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - WITHIN_REACH))
+def test_what_concerns_the_whole_tenant_needs_a_role_that_reaches_all_of_it(method: str) -> None:
+    role = min(RULES[method])
+    bound = Grant(role, Reach(products=frozenset({"AUTO"})))
+    with pytest.raises(Refused) as caught:
+        allow(method, Caller("tenant", "somebody", frozenset({role}), grants=(bound,)))
+    assert caught.value.refusal.reason == "REACH_TOO_NARROW"
+    allow(method, Caller("tenant", "somebody", frozenset({role}), grants=(bound, Grant(role))))
 
 
 def test_what_has_no_rule_is_denied_to_everybody() -> None:

@@ -7,7 +7,11 @@ import pytest
 
 from domain.permissions import Grant, Reach, Role
 from protos.paydesk.v1 import (
+    approvals_pb2,
+    approvals_pb2_grpc,
     common_pb2,
+    credentials_pb2,
+    credentials_pb2_grpc,
     events_pb2,
     events_pb2_grpc,
     payments_pb2,
@@ -24,7 +28,7 @@ from tests.integration.outbox import add_event
 MINE, OTHER_PRODUCT, OTHER_BRANCH, BELOW = "pay_MINE", "pay_TRAVEL", "pay_BEIJING", "pay_PUDONG"
 
 
-async def bound_key(office: Office, *reaches: Reach) -> str:
+async def bound_key(office: Office, *reaches: Reach, role: Role = Role.PARTNER_API) -> str:
     """Payments of both products and three branches, and a key of somebody who is bound to some of them."""
     text = new_key()
 
@@ -41,7 +45,7 @@ async def bound_key(office: Office, *reaches: Reach) -> str:
         store.add_principal(connection, tenant_id="pnc", principal_id="partner", kind="SYSTEM")
         for reach in reaches:
             store.add_grant(
-                connection, tenant_id="pnc", principal_id="partner", grant=Grant(Role.PARTNER_API, reach), granted_by="an"
+                connection, tenant_id="pnc", principal_id="partner", grant=Grant(role, reach), granted_by="an"
             )
         store.add_key(
             connection, key_digest=key_digest(PEPPER, text), key_id="key_p", tenant_id="pnc", principal="partner", roles=None
@@ -118,3 +122,25 @@ async def test_nothing_is_paid_for_another_product_or_branch(emptied_database_ur
         results = (await payments.BatchCreatePayments(batch)).results
         assert "do not reach" in results[0].refusal.message
         assert "do not reach" not in results[1].refusal.message  # there is no router here to take it
+
+
+async def test_a_role_for_one_branch_decides_about_nothing_that_concerns_the_others(emptied_database_url: str) -> None:
+    """Nor does it lend its word to another role of the same principal that reaches everywhere."""
+    async with opened_office(emptied_database_url) as office:
+        maker = await office.stub(credentials_pb2_grpc.CredentialsStub, "CHANNEL_ADMIN", principal="maker")
+        await maker.AddCredentials(credentials_pb2.AddCredentialsRequest(
+            request_id="a", account_id="pnc_one", values={"secret": "another secret of one"}))  # fmt: skip
+        waiting = (await maker.ActivateCredentials(
+            credentials_pb2.ActivateCredentialsRequest(request_id="b", account_id="pnc_one", version=2))
+        ).proposal.approval_id  # fmt: skip
+        assert waiting
+        decide = approvals_pb2.DecideApprovalsRequest(request_id="c", approval_ids=[waiting], decision=1, comment="seen")
+        key = await bound_key(office, SHANGHAI_AUTO, role=Role.TENANT_ADMIN)
+        approvals = await office.stub_with(approvals_pb2_grpc.ApprovalsStub, key)
+        assert await reason_of(approvals.DecideApprovals(decide)) == "REACH_TOO_NARROW"
+        await office.database.run(
+            store.add_grant, tenant_id="pnc", principal_id="partner", grant=Grant(Role.SRE), granted_by="an"
+        )
+        await office.reread()
+        (result,) = (await approvals.DecideApprovals(decide)).results
+        assert "needs one of" in result.refusal.message and not result.HasField("approval")
