@@ -107,6 +107,7 @@ def propose(connection: Connection, kind: str, ask: Ask, *, now_ms: int) -> Prop
     known = _known(connection, kind, ask, content_hash)
     if known is not None:
         return known
+    _one_by_one(connection, ask.tenant_id)
     shown = _plain(act.show(connection, ask))
     amount_minor = act.amount_minor(shown)
     policy = approval_policies.current(connection, tenant_id=ask.tenant_id).policy
@@ -214,6 +215,7 @@ def _allow(connection: Connection, act: Act, approval: Approval, who: Decider, *
         approval.tenant_id, approval.proposer, approval.arguments, approval.reason, approval.request_id, who.principal,
         who.address, now_ms=now_ms,
     )  # fmt: skip
+    _one_by_one(connection, approval.tenant_id)
     try:
         shown = _plain(act.show(connection, ask))
         if digest(shown) != approval.shown_hash:
@@ -259,6 +261,13 @@ def expire(connection: Connection, *, now_ms: int, limit: int = EXPIRE_BATCH) ->
             audit.Entry(row[0], CLOCK, "Approvals.Expire", "approval", row[1], None, after) for row in rows
         ])  # fmt: skip
     return len(rows)
+
+
+def _one_by_one(connection: Connection, tenant_id: str) -> None:
+    """Let the acts of a tenant wait for one another: what one leaves is what the next is shown, never what it was before."""
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended('approvals/' || :tenant_id, 0))"), {"tenant_id": tenant_id}
+    )
 
 
 def _locked(connection: Connection, tenant_id: str, approval_id: str) -> Approval | None:

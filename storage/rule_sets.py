@@ -203,20 +203,20 @@ def _roll_back(connection: Connection, ask: Ask) -> str:
 
 def _put_in_force(connection: Connection, ask: Ask, row: Row, operation: str) -> None:
     keys = {"tenant_id": ask.tenant_id, "rule_set_id": row.rule_set_id}
-    # One after the other: the second of two that publish at once meets what the first has left.
-    connection.execute(text("SELECT 1 FROM tenants WHERE tenant_id = :tenant_id FOR UPDATE"), keys)
     before = in_force(connection, tenant_id=ask.tenant_id)
     connection.execute(
         text("UPDATE rule_sets SET state = 'RETIRED' WHERE tenant_id = :tenant_id AND state = 'IN_FORCE'"), keys
     )
-    connection.execute(
+    moved = connection.execute(
         text(
             """UPDATE rule_sets r SET state = 'IN_FORCE', publish_time = now(), version = coalesce(r.version,
                    1 + coalesce((SELECT max(o.version) FROM rule_sets o WHERE o.tenant_id = :tenant_id), 0))
-               WHERE tenant_id = :tenant_id AND rule_set_id = :rule_set_id"""
+               WHERE tenant_id = :tenant_id AND rule_set_id = :rule_set_id AND revision = :revision"""
         ),
-        keys,
+        {**keys, "revision": row.revision},
     )
+    if moved.rowcount != 1:
+        raise Refused(Refusal(Kind.MOVED, "RULE_SET_MOVED", "it has been written over meanwhile; read it again"))
     after = in_force(connection, tenant_id=ask.tenant_id)
     audit.append(connection, [
         audit.Entry(

@@ -1,9 +1,11 @@
 """Proposals on real PostgreSQL: what was shown is what is performed, once, by others than who proposed it."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, cast
 
 import grpc
@@ -119,6 +121,24 @@ def test_a_repeat_changes_nothing_and_other_content_is_refused(engine: sqlalchem
     assert caught.value.refusal.kind is Kind.REUSED
     with ThreadPoolExecutor(8) as callers:
         assert len(set(callers.map(lambda _: propose(engine, request_id="r2").approval_id, range(16)))) == 1
+
+
+def test_of_two_acts_that_are_allowed_at_once_the_second_is_shown_what_the_first_has_left(
+    engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [propose(engine, wanted, request_id=wanted).approval_id for wanted in ("甲", "乙")]
+    both_shown = threading.Barrier(2)
+
+    def show(connection: Connection, ask: Ask) -> dict[str, Any]:
+        shown = _show(connection, ask)
+        with suppress(threading.BrokenBarrierError):
+            both_shown.wait(timeout=1.0)
+        return shown
+
+    monkeypatch.setitem(acts._ACTS, RENAME, acts._ACTS[RENAME]._replace(show=show))
+    with ThreadPoolExecutor(2) as deciders:
+        states = list(deciders.map(lambda approval_id: state(decide(engine, approval_id)), ids))
+    assert sorted(states) == [State.PERFORMED, State.VOID]
 
 
 def test_a_change_of_what_was_shown_voids_it(engine: sqlalchemy.Engine) -> None:
