@@ -20,7 +20,7 @@ _CHANNEL_ID = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 async def create(database: Database, request: channels_pb2.CreateChannelRequest) -> channels_pb2.ChannelConfig:
     """Make a channel. Raise Refused for an unknown kind, and for settings with which it could not be built."""
-    settings = terms.struct_value(request.settings)
+    settings = terms.json_value(request.settings, "settings")
     violations = _name_violations(request.display_name)
     if not _CHANNEL_ID.fullmatch(request.channel_id):
         violations.append(Violation("channel_id", "must be a letter and at most 31 of a-z, 0-9 and _"))
@@ -43,8 +43,8 @@ async def create(database: Database, request: channels_pb2.CreateChannelRequest)
 async def update(database: Database, request: channels_pb2.UpdateChannelRequest) -> channels_pb2.ChannelConfig:
     """Rename a channel, or change its settings. Raise Refused, with CONFIG_CONFLICT for an older version."""
     known = await _read(database, request.channel_id)
-    before = terms.struct_value(known.settings)
-    settings = terms.struct_value(request.settings) if request.HasField("settings") else before
+    before = terms.json_value(known.settings, "settings")
+    settings = terms.json_value(request.settings, "settings") if request.HasField("settings") else before
     name = request.display_name or known.display_name
     if violations := _name_violations(name) + _settings_violations(known.kind, known.channel_id, settings):
         raise Refused(invalid(*violations))

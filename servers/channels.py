@@ -53,7 +53,7 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
             snapshot = await self._snapshot(row.channel_id)
             response.channels.add(
                 channel_id=row.channel_id, display_name=channel.display_name, kind=channel.kind,
-                methods=[common_pb2.Method.Value(f"METHOD_{method}") for method in sorted(account.methods)],
+                methods=[value for method in sorted(account.methods) if (value := translate.METHOD_VALUES.get(method))],
                 account_id=row.account_id, fee_bps=account.fee_bps,
                 max_amount=common_pb2.Money(
                     amount_minor=account.max_amount_minor, currency_code=account.currency_code

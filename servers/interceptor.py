@@ -4,12 +4,12 @@ It also is the one place where refusals become gRPC statuses. Anything else that
 whole, and the caller is told INTERNAL without a word of it.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from prometheus_client import CollectorRegistry, Counter
 
 from actors.peers import PeerLost
@@ -127,7 +127,27 @@ class Door:
 
 
 def _read(read: Callable[[bytes], Any], raw: bytes) -> Any:
+    """Read a message. Raise Refused for what is none, and for texts with a zero byte, which PostgreSQL cannot hold."""
     try:
-        return read(raw)
+        message = read(raw)
     except DecodeError as error:
         raise Refused(invalid(Violation("(message)", "is not a message of this method"))) from error
+    # Few messages have a zero byte anywhere: numbers are written without, and those that are 0 not at all.
+    if b"\0" in raw and (found := [*_zero_bytes(message, "")]):
+        raise Refused(invalid(*found))
+    return message
+
+
+def _zero_bytes(message: Any, path: str) -> Iterator[Violation]:
+    for field, value in message.ListFields():
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            parts = [(f"{path}{field.name}", part) for pair in value.items() for part in pair]
+        elif field.is_repeated:
+            parts = [(f"{path}{field.name}[{place}]", part) for place, part in enumerate(value)]
+        else:
+            parts = [(f"{path}{field.name}", value)]
+        for name, part in parts:
+            if isinstance(part, str) and "\0" in part:
+                yield Violation(name, "has a zero byte, which can't be printed")
+            elif isinstance(part, Message):
+                yield from _zero_bytes(part, f"{name}.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -80,8 +81,8 @@ def _read_rule(place: int, rule: routing_pb2.Rule, violations: list[Violation]) 
         violations.append(Violation(f"{path}.limit_per", f"must be one of {', '.join(Period)}"))
     if len(rule.channels) > CHANNELS_MAX or any(not _is_name(name) for name in rule.channels):
         violations.append(Violation(f"{path}.channels", f"must be at most {CHANNELS_MAX} names of channels"))
-    if "\0" in rule.when:
-        violations.append(Violation(f"{path}.when", "must not have a zero byte"))
+    if not math.isfinite(rule.weight):
+        violations.append(Violation(f"{path}.weight", "must be a number"))
     return Rule(
         rule.rule_id, rule.priority, Effect(effect or Effect.DENY), rule.when, tuple(rule.channels), rule.weight or 1.0,
         rule.limit_bps, rule.limit_minor, Period(period or Period.DAY),

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from google.protobuf import json_format
 from sqlalchemy import Connection
 
 from domain import orders
@@ -283,7 +282,7 @@ class TenantsService(tenants_pb2_grpc.TenantsServicer):
         _refuse([*_common_violations(request), *_moment_violations(request)])
         arguments = {
             "key": request.key, "level": terms.read_level(request.level), "version": request.version,
-            "value": terms.plain(json_format.MessageToDict(request.value)) if request.HasField("value") else None,
+            "value": terms.json_value(request.value, "value") if request.HasField("value") else None,
             "valid_from_ms": translate.milliseconds(request.valid_from),
         }  # fmt: skip
         if request.key not in KEYS:

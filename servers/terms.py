@@ -23,18 +23,21 @@ _LIMITS = ("min_amount_minor", "max_amount_minor", "day_limit_minor", "month_lim
 _TIER = ("from_minor", "to_minor", "rate_bps", "flat_minor", "cap_minor")
 
 
-def plain(value: Any) -> Any:
+def json_value(message: Struct | Value, field: str) -> Any:
+    """Read a JSON value. Raise Refused for numbers that JSON does not have."""
+    try:
+        return _with_whole_numbers(json_format.MessageToDict(message))
+    except (ValueError, json_format.SerializeToJsonError) as error:
+        raise Refused(invalid(Violation(field, "has a number that is infinite or none"))) from error
+
+
+def _with_whole_numbers(value: Any) -> Any:
     """Return a JSON value with whole numbers as such: on the wire all numbers are floats."""
     if isinstance(value, dict):
-        return {name: plain(item) for name, item in value.items()}
+        return {name: _with_whole_numbers(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [_with_whole_numbers(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def struct_value(message: Struct) -> dict[str, Any]:
-    """Read a Struct."""
-    return plain(json_format.MessageToDict(message))  # type: ignore[no-any-return]
 
 
 def struct_message(value: Mapping[str, Any]) -> Struct:
@@ -54,7 +57,7 @@ def read_terms(message: tenants_pb2.AccountTerms) -> dict[str, Any]:
     violations = [Violation("terms.methods", "holds a number that is no method")] if not all(methods) else []
     if not all(terminals):
         violations.append(Violation("terms.terminals", "holds a number that is no terminal"))
-    own = struct_value(message.channel_terms)
+    own: dict[str, Any] = json_value(message.channel_terms, "terms.channel_terms")
     strange = [name for name in own if name in KNOWN or name == SECRET]
     violations += [Violation(f"terms.channel_terms.{name}", "is not the channel's own") for name in strange]
     if len(own) > CHANNEL_TERMS_MAX:
