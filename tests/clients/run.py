@@ -25,17 +25,21 @@ TIMEOUT_S = 180.0
 
 
 class Client(NamedTuple):
-    """One client: its package with the version that it was tried with, and the script that plays with it."""
+    """One client: the script that plays with it, and its packages with the versions that it was tried with."""
 
-    package: str
     script: str
+    packages: tuple[str, ...]
 
 
 CLIENTS = {
-    "python-alipay-sdk": Client("python-alipay-sdk==3.4.0", "alipay_python.py"),
-    "alipay-sdk": Client("alipay-sdk@4.14.0", "alipay_node.mjs"),
-    "wechatpayv3": Client("wechatpayv3==2.0.4", "wechatpay_python.py"),
-    "wechatpay-axios-plugin": Client("wechatpay-axios-plugin@0.9.6", "wechatpay_node.mjs"),
+    "python-alipay-sdk": Client("alipay_python.py", ("python-alipay-sdk==3.4.0",)),
+    "alipay-sdk": Client("alipay_node.mjs", ("alipay-sdk@4.14.0",)),
+    "wechatpayv3": Client("wechatpay_python.py", ("wechatpayv3==2.0.4",)),
+    "wechatpay-axios-plugin": Client("wechatpay_node.mjs", ("wechatpay-axios-plugin@0.9.6",)),
+    # Two libraries of files, for which the bank's envelope is signed beside them.
+    "pyiso20022": Client(
+        "bank_python.py", ("pyiso20022==1.6.2", "pycamt==1.1.1", "xsdata[lxml]==26.10", "cryptography")
+    ),
 }
 
 
@@ -47,9 +51,9 @@ def command(name: str) -> list[str]:
         python = home / "bin" / "python"
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", client.package], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *client.packages], check=True)
         return [str(python), str(HERE / client.script)]
-    subprocess.run(["npm", "install", "--silent", "--prefix", str(home), client.package], check=True)
+    subprocess.run(["npm", "install", "--silent", "--prefix", str(home), *client.packages], check=True)
     # Node looks for packages where the script is.
     script = shutil.copy(HERE / client.script, home / client.script)
     return ["node", str(script)]

@@ -13,7 +13,12 @@ BANK_CODE = "105100000017"
 def make_keys(merchant_no: str) -> Keys:
     """Make what the hub is given and what the bank keeps. The account's number is derived from the customer's."""
     customer, bank, stranger = forge.rsa_key(), forge.rsa_key(), forge.rsa_key()
-    hub = {"sign_private_key": forge.private_pem(customer), "bank_public_key": forge.public_pem(bank)}
+    hub = {
+        "sign_private_key": forge.private_pem(customer),
+        "bank_public_key": forge.public_pem(bank),
+        "account_no": account_no(merchant_no),
+        "bank_code": BANK_CODE,
+    }
     own = {
         "customer_public_key": forge.public_pem(customer),
         "bank_key": forge.private_pem(bank),
