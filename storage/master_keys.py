@@ -8,9 +8,13 @@ import base64
 import binascii
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+import filelock
+
+from storage import private_files
 
 VARIABLE = "PAYDESK_MASTER_KEY"
 KEY_BYTES = 32
@@ -46,8 +50,8 @@ class MasterKeys:
 
     def newest(self) -> MasterKey:
         """Return the key that wraps from now on; the first one is made. Raise MasterKeyMissing."""
-        if not self.is_given and not self._file.exists():
-            self._create()
+        if not self.is_given:
+            private_files.made_once(self._file, lambda: _lines([_made()]))
         return self._read()[-1]
 
     def find(self, key_id: str) -> MasterKey:
@@ -66,16 +70,23 @@ class MasterKeys:
             raise MasterKeyMissing(f"the master keys are in {VARIABLE}: add the new one there, last, in every process")
         self.newest()
         made = _made()
-        self._write([*self._read(), made])
+        with self._alone():
+            private_files.replace(self._file, _lines([*self._read(), made]))
         return made
 
     def keep_only(self, key_ids: frozenset[str]) -> list[str]:
-        """Forget the keys that are neither named nor the newest; return their names."""
-        keys = self._read()
-        kept = [key for key in keys if key.key_id in key_ids or key is keys[-1]]
-        if not self.is_given and len(kept) < len(keys):
-            self._write(kept)
+        """Forget the keys that are neither named nor the newest; return their names. Raise MasterKeyMissing."""
+        if self.is_given:
+            raise MasterKeyMissing(f"the master keys are in {VARIABLE}: take the old ones out there, in every process")
+        with self._alone():
+            keys = self._read()
+            kept = [key for key in keys if key.key_id in key_ids or key is keys[-1]]
+            private_files.replace(self._file, _lines(kept))
         return [key.key_id for key in keys if key not in kept]
+
+    def _alone(self) -> filelock.FileLock:
+        """Keep others from writing the file: of two who add a key at once, neither may lose the other's."""
+        return filelock.FileLock(f"{self._file}.lock")
 
     def _read(self) -> list[MasterKey]:
         if self.is_given:
@@ -90,32 +101,13 @@ class MasterKeys:
             raise MasterKeyMissing("there is no master key where one is expected")
         return keys
 
-    def _create(self) -> None:
-        """Make the file, unless somebody else does at this moment."""
-        draft = self._draft([_made()])
-        try:
-            os.link(draft, self._file)
-        except FileExistsError:
-            return
-        finally:
-            draft.unlink()
-        _sync_directory(self._file.parent)
-
-    def _write(self, keys: list[MasterKey]) -> None:
-        self._draft(keys).replace(self._file)
-        _sync_directory(self._file.parent)
-
-    def _draft(self, keys: list[MasterKey]) -> Path:
-        draft = self._file.with_name(f"{self._file.name}.{secrets.token_hex(4)}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:
-            out.writelines(f"{key.key_id} {base64.b64encode(key.key).decode()}\n" for key in keys)
-            out.flush()
-            os.fsync(out.fileno())
-        return draft
-
 
 def _made() -> MasterKey:
     return MasterKey(f"mk_{secrets.token_hex(4)}", secrets.token_bytes(KEY_BYTES))
+
+
+def _lines(keys: Iterable[MasterKey]) -> bytes:
+    return "".join(f"{key.key_id} {base64.b64encode(key.key).decode()}\n" for key in keys).encode("ascii")
 
 
 def _parsed(line: str) -> MasterKey:
@@ -127,11 +119,3 @@ def _parsed(line: str) -> MasterKey:
     if len(key) != KEY_BYTES or not key_id.isprintable() or not 0 < len(key_id) <= 32:
         raise MasterKeyMissing(f"a master key is `id base64`, with {KEY_BYTES} bytes; one line is not like that")
     return MasterKey(key_id, key)
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

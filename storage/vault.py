@@ -139,7 +139,7 @@ class Vault:
 
     def _make(self, connection: Connection, tenant_id: str, purpose: str, version: int) -> None:
         """Make a key, unless somebody else does at this moment."""
-        master = self._masters.newest()
+        master = self._newest_master(connection)
         connection.execute(
             text(
                 """INSERT INTO data_keys (tenant_id, purpose, version, master_key_id, wrapped)
@@ -149,10 +149,19 @@ class Vault:
              "wrapped": _wrapped(master, tenant_id, purpose, version, secrets.token_bytes(KEY_BYTES))},
         )  # fmt: skip
 
+    def _newest_master(self, connection: Connection) -> MasterKey:
+        """Return the master key that wraps from now on, and have nobody forget it before this transaction ends."""
+        connection.execute(text("LOCK TABLE data_keys IN ROW EXCLUSIVE MODE"))
+        return self._masters.newest()
+
     # --- replacing keys -----------------------------------------------------------------------------------------------
 
-    def rewrap(self, connection: Connection, master: MasterKey) -> int:
-        """Wrap with `master` every data key that another one wraps; return how many. What is sealed stays as it is."""
+    def rewrap(self, connection: Connection) -> tuple[str, int]:
+        """Wrap with the newest master key every data key that another one wraps; return its name, and how many.
+
+        What is sealed stays as it is.
+        """
+        master = self._newest_master(connection)
         rows = connection.execute(
             text(
                 """SELECT tenant_id, purpose, version, master_key_id, wrapped FROM data_keys
@@ -170,7 +179,13 @@ class Vault:
                 {"key_id": master.key_id, "wrapped": _wrapped(master, tenant_id, purpose, version, key),
                  "tenant_id": tenant_id, "purpose": purpose, "version": version},
             )  # fmt: skip
-        return len(rows)
+        return master.key_id, len(rows)
+
+    def forget_masters(self, connection: Connection) -> list[str]:
+        """Forget the master keys that wrap nothing, while nobody wraps; return their names. Raise MasterKeyMissing."""
+        connection.execute(text("LOCK TABLE data_keys IN SHARE MODE"))
+        used = connection.execute(text("SELECT DISTINCT master_key_id FROM data_keys")).scalars()
+        return self._masters.keep_only(frozenset(used))
 
     def begin_data_key(self, connection: Connection, tenant_id: str) -> int:
         """Make the next version of a tenant's data key, unless values wait still for the last one; return the newest."""

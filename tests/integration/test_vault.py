@@ -94,9 +94,10 @@ def test_master_and_data_keys_are_replaced_while_others_read_and_write(engine: E
         turner = Vault(MasterKeys(file, environment={}))
         old = MasterKeys(file, environment={}).newest()
         master = MasterKeys(file, environment={}).add()
-        assert transact(engine, lambda c: turner.rewrap(c, master)) == 2
-        assert transact(engine, lambda c: turner.rewrap(c, master)) == 0
-        assert MasterKeys(file, environment={}).keep_only(frozenset({master.key_id})) == [old.key_id]
+        assert transact(engine, turner.forget_masters) == [], "the old one wraps everything still"
+        assert transact(engine, turner.rewrap) == (master.key_id, 2)
+        assert transact(engine, turner.rewrap) == (master.key_id, 0)
+        assert transact(engine, turner.forget_masters) == [old.key_id]
         assert transact(engine, lambda c: turner.begin_data_key(c, "pnc")) == 2
         assert transact(engine, lambda c: turner.reseal(c, "pnc", limit=2)) == 2  # and here it is killed
         turner = Vault(MasterKeys(file, environment={}))
@@ -110,6 +111,39 @@ def test_master_and_data_keys_are_replaced_while_others_read_and_write(engine: E
         thread.join()
     assert read and all(seen >= {f"secret {number}" for number in range(5)} for seen in read)
     assert transact(engine, lambda c: turner.begin_data_key(c, "pnc")) == 3
+
+
+def test_a_master_key_that_somebody_is_about_to_wrap_with_is_not_forgotten(engine: Engine, tmp_path: Path) -> None:
+    file, done = tmp_path / "master.key", threading.Event()
+    slow, turner = Vault(MasterKeys(file, environment={})), Vault(MasterKeys(file, environment={}))
+
+    def forget() -> None:
+        transact(engine, turner.forget_masters)
+        done.set()
+
+    with engine.begin() as connection:
+        sealed = slow.seal(connection, PLACE, b"x")  # with a data key that nobody else sees yet
+        MasterKeys(file, environment={}).add()
+        thread = threading.Thread(target=forget)
+        thread.start()
+        assert not done.wait(0.2)
+    thread.join()
+    with engine.begin() as connection:
+        assert Vault(MasterKeys(file, environment={})).open(connection, PLACE, sealed) == b"x"
+
+
+def test_of_many_who_add_a_master_key_at_once_nobody_loses_anothers(tmp_path: Path) -> None:
+    file, made = tmp_path / "master.key", list[str]()
+    threads = [
+        threading.Thread(target=lambda: made.append(MasterKeys(file, environment={}).add().key_id)) for _ in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    held = [line.split()[0] for line in file.read_text().splitlines()]
+    assert len(made) == 12 and set(made) <= set(held)
+    assert {path.name for path in tmp_path.iterdir()} <= {"master.key", "master.key.lock"}
 
 
 def test_a_broken_secret_stops_one_account_and_not_all(engine: Engine) -> None:
