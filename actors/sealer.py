@@ -79,16 +79,18 @@ class Sealer:
         self._unsigned_count = 0
 
     async def verify(self) -> None:
-        """Walk along every chain."""
-        for head in await self._database.run(store.heads):
-            try:
-                signed = await asyncio.to_thread(self._heads.read, head.tenant_id)
-            except HeadsDamaged as error:
-                log.error("audit_heads_damaged", error=str(error))
-                self._broken.labels(head.tenant_id).set(1)
-                continue
-            verdict = await self._database.run(store.verify, tenant_id=head.tenant_id, signed=signed)
-            self._broken.labels(head.tenant_id).set(0 if verdict.finding is None else 1)
+        """Walk along every chain that there is, or that somebody has signed an end of."""
+        tenant_ids = {head.tenant_id for head in await self._database.run(store.heads)}
+        try:
+            signed = await asyncio.to_thread(self._heads.read)
+        except HeadsDamaged as error:
+            log.error("audit_heads_damaged", error=str(error))
+            for tenant_id in tenant_ids:
+                self._broken.labels(tenant_id).set(1)
+            return
+        for tenant_id in sorted(tenant_ids | signed.keys()):
+            verdict = await self._database.run(store.verify, tenant_id=tenant_id, signed=signed.get(tenant_id, ()))
+            self._broken.labels(tenant_id).set(0 if verdict.finding is None else 1)
             if verdict.finding is not None:
-                log.error("audit_chain_broken", tenant_id=head.tenant_id, place=verdict.finding.place,
+                log.error("audit_chain_broken", tenant_id=tenant_id, place=verdict.finding.place,
                           damage=verdict.finding.damage, detail=verdict.finding.detail)  # fmt: skip

@@ -94,7 +94,7 @@ class AuditService(audit_pb2_grpc.AuditServicer):
             raise Refused(invalid(Violation("last_index", "must be 0 or not before first_index, which is 1 or more")))
         tenant_id = caller().tenant_id
         try:
-            signed = await asyncio.to_thread(self._heads.read, tenant_id)
+            signed = (await asyncio.to_thread(self._heads.read)).get(tenant_id, [])
         except HeadsDamaged as error:
             raise Refused(Refusal(Kind.FORBIDDEN_BY_STATE, "AUDIT_HEADS_DAMAGED", str(error))) from error
         verdict = await self._database.run(

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from domain.audit import Head
+from storage import private_files
 
 KEY_FILE = "audit-heads.key"
 HEADS_FILE = "audit-heads.jsonl"
@@ -40,20 +41,25 @@ class SignedHeads:
             })
             for head in heads
         ]  # fmt: skip
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write("".join(line + "\n" for line in lines))
+        with self._path.open("a+b") as file:
+            if file.tell():  # whoever wrote last may have died, or found the disk full, in the middle of a line
+                file.seek(-1, os.SEEK_END)
+                file.write(b"" if file.read() == b"\n" else b"\n")
+            file.write("".join(line + "\n" for line in lines).encode())
             file.flush()
             os.fsync(file.fileno())
 
-    def read(self, tenant_id: str) -> list[Head]:
-        """Return a tenant's heads. Raise HeadsDamaged for a line that is not signed, unless a crash cut the last one off."""
+    def read(self) -> dict[str, list[Head]]:
+        """Return the heads by tenant. Raise HeadsDamaged for a line that is not signed, unless a crash has cut it off."""
         if not self._path.exists():
-            return []
+            return {}
         public = self._key().public_key()
-        text = self._path.read_text(encoding="utf-8")
-        lines = text.split("\n")
-        found = [_read(line, number, public) for number, line in enumerate(lines[:-1], 1) if line]
-        return [head for head in found if head.tenant_id == tenant_id]
+        found: dict[str, list[Head]] = {}
+        for number, line in enumerate(self._path.read_text(encoding="utf-8").split("\n"), 1):
+            if line.endswith("}"):
+                head = _read(line, number, public)
+                found.setdefault(head.tenant_id, []).append(head)
+        return found
 
     def public_pem(self) -> str:
         """Return the public key, for auditors who check the file themselves."""
@@ -61,12 +67,9 @@ class SignedHeads:
         return self._key().public_key().public_bytes(serialization.Encoding.PEM, form).decode()
 
     def _key(self) -> Ed25519PrivateKey:
-        if not self._key_path.exists():
-            raw = Ed25519PrivateKey.generate().private_bytes_raw()
-            descriptor = os.open(self._key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(raw)
-        return Ed25519PrivateKey.from_private_bytes(self._key_path.read_bytes())
+        return Ed25519PrivateKey.from_private_bytes(
+            private_files.made_once(self._key_path, lambda: Ed25519PrivateKey.generate().private_bytes_raw())
+        )
 
 
 def _read(line: str, number: int, public: Ed25519PublicKey) -> Head:

@@ -187,7 +187,7 @@ def test_a_chain_rewritten_whole_contradicts_its_signed_heads(engine: sqlalchemy
     with engine.begin() as connection:
         assert audit.seal(connection) == 8
         assert audit.verify(connection, tenant_id="pnc").finding is None
-        finding = audit.verify(connection, tenant_id="pnc", signed=signed.read("pnc")).finding
+        finding = audit.verify(connection, tenant_id="pnc", signed=signed.read()["pnc"]).finding
     assert finding == Finding(8, Damage.HEAD_MISMATCH, finding.detail if finding else "")
 
 
@@ -200,7 +200,7 @@ def test_a_chain_cut_short_contradicts_its_signed_heads(engine: sqlalchemy.Engin
         connection.execute(text("DELETE FROM audit_chain WHERE index > 6"))
         connection.execute(text("DELETE FROM audit_entries WHERE object_id IN ('s6', 's7')"))
         connection.execute(text("UPDATE audit_heads SET index = 6"))
-        finding = audit.verify(connection, tenant_id="pnc", signed=signed.read("pnc")).finding
+        finding = audit.verify(connection, tenant_id="pnc", signed=signed.read()["pnc"]).finding
     assert finding is not None and (finding.place, finding.damage) == (7, Damage.DELETED)
 
 
@@ -210,10 +210,12 @@ def test_a_line_that_nobody_signed_is_refused_and_a_torn_last_line_is_not(tmp_pa
     path = tmp_path / "audit-heads.jsonl"
     good = path.read_text()
     path.write_text(good + good[: len(good) // 2])
-    assert [head.place for head in signed.read("pnc")] == [1]
+    assert [head.place for head in signed.read()["pnc"]] == [1]
+    signed.add([audit.Head("pnc", 2, bytes(32), 6), audit.Head("life", 1, bytes(32), 6)])
+    assert [head.place for head in signed.read()["pnc"]] == [1, 2], "what was torn does not tear the next"
     path.write_text(good.replace('"place": 1', '"place": 2'))
     with pytest.raises(HeadsDamaged, match="line 1"):
-        signed.read("pnc")
+        signed.read()["pnc"]
     assert (tmp_path / "audit-heads.key").stat().st_mode & 0o777 == 0o600
 
 
@@ -225,7 +227,7 @@ async def test_the_sealer_seals_signs_and_reports_a_broken_chain(engine: sqlalch
         audit.append(connection, [entry(n) for n in range(3)])
     assert await sealer.step() == 3
     await sealer.sign()
-    assert [head.place for head in SignedHeads(tmp_path).read("pnc")] == [3]
+    assert [head.place for head in SignedHeads(tmp_path).read()["pnc"]] == [3]
     await sealer.verify()
     assert registry.get_sample_value("audit_chain_broken", {"tenant": "pnc"}) == 0
     with engine.begin() as connection:
@@ -233,6 +235,13 @@ async def test_the_sealer_seals_signs_and_reports_a_broken_chain(engine: sqlalch
         connection.execute(text("DELETE FROM audit_entries WHERE object_id = 's1'"))
     await sealer.verify()
     assert registry.get_sample_value("audit_chain_broken", {"tenant": "pnc"}) == 1
+    fresh = CollectorRegistry()
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        for table in ("audit_entries", "audit_chain", "audit_heads"):
+            connection.execute(text(f"DELETE FROM {table}"))
+    await Sealer(database, SignedHeads(tmp_path), registry=fresh).verify()
+    assert fresh.get_sample_value("audit_chain_broken", {"tenant": "pnc"}) == 1, "a whole chain that is gone was signed once"
     database.close()
 
 
