@@ -99,12 +99,11 @@ class Reminder:
         return count
 
     async def _deliver(self, message: store.Outgoing) -> str:
-        loop = asyncio.get_running_loop()
+        sending = self._threads.submit(self._send, message.url, message.title, message.body)
         try:
-            sending = loop.run_in_executor(self._threads, self._send, message.url, message.title, message.body)
-            return "SENT" if await asyncio.wait_for(sending, SEND_S) else "FAILED"
+            return "SENT" if await asyncio.wait_for(asyncio.wrap_future(sending), SEND_S) else "FAILED"
         except TimeoutError:
-            return "UNSURE"
+            return "FAILED" if sending.cancelled() else "UNSURE"  # who waited for a thread until now has sent nothing
         except Exception as error:  # whatever a library for fifty services raises, it was not sent
             log.warning("reminder_not_sent", reminder_id=message.reminder_id, error=type(error).__name__)
             return "FAILED"

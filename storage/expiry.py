@@ -4,12 +4,16 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import structlog
 from sqlalchemy import Connection, text
 
 from domain import expiry
 from domain.identifiers import RANDOM_BYTES, identifier
 from storage.arrays import columns
-from storage.vault import Place, Vault
+from storage.master_keys import MasterKeyMissing
+from storage.vault import Place, SealBroken, Vault
+
+log = structlog.get_logger()
 
 # A target that says no is tried again after this long, twice as long each time, this often.
 RETRY_S = 300
@@ -17,7 +21,7 @@ TRIES_MAX = 5
 # Nobody knows what became of a message whose sender has been silent for so long.
 LEASE_S = 600
 CLAIM_MAX = 20
-# One round plans for so many ends at most; the next takes what is left.
+# Ends are planned for in pages of so many.
 PLAN_MAX = 2_000
 
 _MS = "coalesce((extract(epoch FROM {}) * 1000)::bigint, 0)"
@@ -79,9 +83,9 @@ class Outgoing(NamedTuple):
 
 
 def endings(
-    connection: Connection, *, tenant_id: str = "", until_ms: int = 0, after: tuple[int, str] = (0, ""), limit: int = PLAN_MAX
+    connection: Connection, *, tenant_id: str = "", until_ms: int = 0, after: tuple[int, str] = (0, ""), limit: int
 ) -> list[Ending]:
-    """Read what ends, soonest first: of a tenant or of all, up to a moment (0: whenever), after the last of a page."""
+    """Read what ends, soonest first: of a tenant or of all, up to a moment (0: whenever), after a moment or the last of a page."""
     end_ms = _MS.format("not_after")
     rows = connection.execute(
         text(
@@ -159,9 +163,19 @@ def contacts(connection: Connection, *, tenant_id: str, after: str = "", limit: 
 
 def plan(connection: Connection, *, now_ms: int) -> int:
     """Write down whom to tell what now, each once; return how many messages are new."""
+    # What ended long ago stays in the calendar until somebody takes it out; it must not keep others from their turn.
+    after, until_ms = (now_ms - (expiry.DAILY_MAX + 1) * expiry.DAY_MS, ""), now_ms + (expiry.THRESHOLDS[0] + 1) * expiry.DAY_MS
+    count = 0
+    while page := endings(connection, until_ms=until_ms, after=after, limit=PLAN_MAX):
+        count += _plan(connection, page, now_ms=now_ms)
+        after = page[-1].not_after_ms, page[-1].object_id
+    return count
+
+
+def _plan(connection: Connection, page: Sequence[Ending], *, now_ms: int) -> int:
     due = [
         (ending, mark)
-        for ending in endings(connection, until_ms=now_ms + (expiry.THRESHOLDS[0] + 1) * expiry.DAY_MS)
+        for ending in page
         if (mark := expiry.threshold(expiry.days_left(not_after_ms=ending.not_after_ms, now_ms=now_ms))) is not None
     ]
     if not due:
@@ -244,11 +258,19 @@ def claim(connection: Connection, vault: Vault, *, now_ms: int, limit: int = CLA
         ),
         now,
     ).all()
-    claimed = []
-    for reminder_id, tenant_id, target_id, sealed, title, body in rows:
-        url = vault.open(connection, Place(tenant_id, target_id, "sealed"), bytes(sealed)).decode() if sealed else ""
-        claimed.append(Outgoing(reminder_id, url, title, body))
-    return claimed
+    return [
+        Outgoing(reminder_id, _url(connection, vault, Place(tenant_id, target_id, "sealed"), sealed), title, body)
+        for reminder_id, tenant_id, target_id, sealed, title, body in rows
+    ]
+
+
+def _url(connection: Connection, vault: Vault, place: Place, sealed: bytes | None) -> str:
+    """Open a target; "", which nobody can send to, for one that is gone or does not open: others are told all the same."""
+    try:
+        return vault.open(connection, place, bytes(sealed)).decode() if sealed else ""
+    except (SealBroken, MasterKeyMissing) as error:
+        log.error("contact_not_opened", tenant_id=place.tenant_id, target_id=place.object_id, error=str(error))
+        return ""
 
 
 def record(connection: Connection, *, reminder_id: str, sent: bool, now_ms: int) -> None:

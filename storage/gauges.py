@@ -65,7 +65,7 @@ QUESTIONS = {
     "cert_days_left": _Question(
         "Days until something in use ends, for what ends within two months", ("tenant", "kind", "object", "channel"), """
         SELECT tenant_id, object_kind, object_id, channel_id, floor(extract(epoch FROM not_after - now()) / 86400)
-        FROM expiries WHERE not_after < now() + interval '60 days' ORDER BY not_after LIMIT 1000""",
+        FROM expiries WHERE not_after BETWEEN now() - interval '60 days' AND now() + interval '60 days' ORDER BY not_after LIMIT 1000""",
     ),
     "reminders_open": _Question(
         "Messages to contacts that were not sent for certain", ("state",), """

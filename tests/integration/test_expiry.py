@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from actors import reminder as reminders
 from actors.reminder import Reminder
 from domain.expiry import DAY_MS
-from storage import credentials, expiry
+from storage import credentials, expiry, identity
 from storage import desk as desk_store
 from storage.credentials import Owner, OwnerKind
 from storage.database import Database
@@ -161,6 +161,51 @@ async def test_a_target_that_refuses_is_tried_again_and_given_up(database: Datab
         await reminder(database, lambda *_: False).remind(now_ms=END_MS - 15 * DAY_MS + (2**tries) * 1_000_000)
     states = Counter(r.state for r in await database.run(expiry.reminders, tenant_id="pnc", limit=100) if r.mark == 15)
     assert states == {"FAILED": 6, "SHOWN": 1}
+
+
+async def test_a_contact_that_does_not_open_keeps_nobody_from_being_told(database: Database, inbox: Inbox) -> None:
+    await database.run(fill, inbox)
+    await database.run(
+        lambda connection: connection.exec_driver_sql(
+            "UPDATE contact_targets SET sealed = overlay(sealed PLACING 'x' FROM 30) WHERE target_id = 'con_0/1'"
+        )
+    )
+    await reminder(database).remind(now_ms=END_MS - 30 * DAY_MS)
+    assert sorted(path for path, _ in inbox.titles) == ["/a-sms", "/b-mail", "/b-sms", "/c-mail", "/c-sms"]
+
+
+async def test_what_ended_long_ago_keeps_nothing_from_its_turn(
+    database: Database, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "PLAN_MAX", 2)
+    await database.run(fill, inbox)
+
+    def add_keys(connection: Any) -> None:
+        identity.enrol(connection, tenant_id="pnc", principal_id="core", roles=("VIEWER",), by="zhang")
+        for number, days in enumerate((-400, -300, -200, -100, 10, 12, 14)):
+            identity.add_key(
+                connection, key_digest=bytes([number]) * 32, key_id=f"key_{number}", tenant_id="pnc", principal="core",
+                roles=None, expire_ms=END_MS - 30 * DAY_MS + days * DAY_MS,
+            )  # fmt: skip
+
+    await database.run(add_keys)
+    await reminder(database, lambda *_: True).remind(now_ms=END_MS - 30 * DAY_MS)
+    told = {r.object_id for r in await database.run(expiry.reminders, tenant_id="pnc", limit=100)}
+    assert told == {"key_4", "key_5", "key_6", "ACCOUNT/pnc_one/2"}
+
+
+async def test_a_message_that_found_no_way_free_is_sent_later(
+    database: Database, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await database.run(fill, inbox)
+    monkeypatch.setattr(reminders, "SEND_S", 0.2)
+    held = threading.Event()
+    await reminder(database, lambda *_: held.wait(5)).remind(now_ms=END_MS - 30 * DAY_MS)
+    held.set()
+    states = Counter(r.state for r in await database.run(expiry.reminders, tenant_id="pnc", limit=100))
+    assert states == {"SHOWN": 1, "SENDING": reminders.THREADS, "DUE": 6 - reminders.THREADS}
+    await reminder(database).remind(now_ms=END_MS - 30 * DAY_MS + expiry.RETRY_S * 1000)
+    assert len(inbox.titles) == 6 - reminders.THREADS
 
 
 async def test_another_certificate_of_a_channel_is_told_to_its_tenants_once(database: Database, inbox: Inbox) -> None:
