@@ -7,6 +7,7 @@ import alembic.config
 from sqlalchemy import Engine, text
 
 from storage import row_security
+from storage.database import LOCK_TIMEOUT_S
 
 # Two processes that start at once must not both migrate.
 _MIGRATION_LOCK = 7_041_991
@@ -24,7 +25,10 @@ def upgrade(engine: Engine) -> None:
     """Run what has not run yet, one process at a time."""
     settings = config()
     with engine.connect() as connection:
+        # A big table may take its time, and so may whoever migrates now; but whoever waits for a table holds up all others.
+        connection.exec_driver_sql("SET statement_timeout = 0")
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
         connection.commit()
         settings.attributes["connection"] = connection
         try:
@@ -33,5 +37,4 @@ def upgrade(engine: Engine) -> None:
             row_security.build(connection)
             connection.commit()
         finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _MIGRATION_LOCK})
-            connection.commit()
+            connection.invalidate()  # with it go its lock and its patience, whatever state it is in

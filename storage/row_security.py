@@ -28,12 +28,14 @@ VIEWS = frozenset({"expiries"})
 CLOSED = frozenset({"alembic_version", "callbacks", "peer_certificates", "process_meters"})
 
 _TENANT = "current_setting('paydesk.tenant', true)"
+# Whoever makes a role is a member of it, but since PostgreSQL 16 may not take it for that alone.
+_MAY_TAKE = "pg_has_role(oid, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)"
 _CREATE_ROLE = f"""
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{ROLE}') THEN
         CREATE ROLE {ROLE} NOLOGIN;
     END IF;
-    IF NOT pg_has_role(current_user, '{ROLE}', 'MEMBER') THEN
+    IF NOT (SELECT {_MAY_TAKE} FROM pg_roles WHERE rolname = '{ROLE}') THEN
         EXECUTE 'GRANT {ROLE} TO ' || quote_ident(current_user);
     END IF;
 EXCEPTION WHEN insufficient_privilege OR duplicate_object OR unique_violation THEN
@@ -100,7 +102,7 @@ def enter(connection: Connection, tenant_id: str) -> None:
 
 def _usable(connection: Connection) -> bool:
     row = connection.exec_driver_sql(
-        "SELECT pg_has_role(oid, 'MEMBER') AND NOT rolbypassrls AND NOT rolsuper FROM pg_roles WHERE rolname = %s", (ROLE,)
+        f"SELECT {_MAY_TAKE} AND NOT rolbypassrls AND NOT rolsuper FROM pg_roles WHERE rolname = '{ROLE}'"
     ).one_or_none()
     return bool(row and row[0])
 

@@ -8,7 +8,7 @@ import sqlalchemy
 from sqlalchemy import Connection
 
 from protos.paydesk.v1 import payments_pb2, payments_pb2_grpc
-from storage import row_security
+from storage import migrate, row_security
 from storage.database import make_engine
 from tests.integration.office import opened_office
 
@@ -127,6 +127,32 @@ def test_an_order_is_found_behind_the_wall_by_its_index_and_only_in_its_tenant(e
     assert as_pnc(engine, "SELECT payment_ids_of_order('life', 'v_1')").all() == []
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT payment_ids_of_order('life', 'v_1')").all() == [("v_1",)]
+
+
+@pytest.fixture
+def owned(postgres_url: str, _postgres_desk: sqlalchemy.Engine) -> Iterator[sqlalchemy.Engine]:
+    """A database whose owner may make roles and is no superuser, on a server where nobody has made ours."""
+    url = sqlalchemy.make_url(postgres_url).set(database="owned", username="owner", password="o")
+    with _postgres_desk.connect() as connection:
+        connection.exec_driver_sql(f"ALTER ROLE {row_security.ROLE} RENAME TO paydesk_elsewhere")
+        connection.exec_driver_sql("CREATE ROLE owner LOGIN CREATEROLE PASSWORD 'o'")
+        connection.exec_driver_sql("CREATE DATABASE owned OWNER owner")
+    made = make_engine(url.render_as_string(hide_password=False), pool_size=1)
+    yield made
+    made.dispose()
+    with _postgres_desk.connect() as connection:
+        connection.exec_driver_sql("DROP DATABASE owned WITH (FORCE)")
+        connection.exec_driver_sql(f"DROP ROLE IF EXISTS {row_security.ROLE}")
+        connection.exec_driver_sql("DROP ROLE owner")
+        connection.exec_driver_sql(f"ALTER ROLE paydesk_elsewhere RENAME TO {row_security.ROLE}")
+
+
+def test_an_owner_that_is_no_superuser_stands_behind_the_wall_that_it_builds(owned: sqlalchemy.Engine) -> None:
+    migrate.upgrade(owned)
+    with owned.connect() as connection:
+        assert row_security.standing(connection) == ""
+        row_security.enter(connection, "pnc")
+        assert connection.exec_driver_sql("SELECT current_user").scalar() == row_security.ROLE
 
 
 async def test_services_work_behind_the_wall(emptied_database_url: str) -> None:

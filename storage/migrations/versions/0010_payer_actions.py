@@ -13,7 +13,7 @@ def upgrade() -> None:
     """Take longer values."""
     op.execute(
         """ALTER TABLE payments DROP CONSTRAINT payments_action_value_check,
-           ADD CONSTRAINT payments_action_value_check CHECK (char_length(action_value) <= 8192)"""
+           ADD CONSTRAINT payments_action_value_check CHECK (char_length(action_value) <= 8192) NOT VALID"""
     )
 
 
