@@ -30,7 +30,7 @@ from domain.permissions import TENANT_ROLES
 from ops import wires
 from ops.settings import LOOPBACK, Settings, pepper
 from servers.identity import key_digest, new_key
-from storage import credentials, identity, migrate
+from storage import credentials, identity, migrate, private_files
 from storage import desk as desk_store
 from storage.database import DatabaseUnavailable, make_engine, transact
 from storage.embedded import EmbeddedPostgres
@@ -55,8 +55,6 @@ _DATABASE_AWAY = (DatabaseUnavailable, sqlalchemy.exc.OperationalError, psycopg2
 # Who did what was done with a command on this machine rather than with a call.
 SHELL = "shell"
 _DEVELOPER = "developer"
-# What the kernel takes as the path of a Unix socket.
-SOCKET_LENGTH_MAX = 100
 # Larger than any log of a day; then the file starts again, with one predecessor kept.
 LOG_BYTES_MAX = 64 << 20
 
@@ -211,16 +209,11 @@ class Deployment:
 
     def _check(self) -> None:
         settings = self.settings
-        beyond = settings.host not in LOOPBACK
-        _check_tls(settings)
-        if beyond and not settings.tls() and not settings.allow_plaintext_beyond_loopback:
-            raise CannotStart(
-                f"refusing to listen on {settings.host} without TLS: set PAYDESK_TLS_CERT_FILE and PAYDESK_TLS_KEY_FILE, or "
-                "PAYDESK_ALLOW_PLAINTEXT_BEYOND_LOOPBACK=true where something in front of it speaks TLS"
-            )
+        if fault := settings.listening_fault():
+            raise CannotStart(fault)
         if settings.desk_file is not None:
             read_desk(settings.desk_file)
-        if beyond and not settings.database_url and not settings.allow_embedded_beyond_loopback:
+        if settings.host not in LOOPBACK and not settings.database_url and not settings.allow_embedded_beyond_loopback:
             raise CannotStart(
                 f"refusing to listen on {settings.host} with the embedded database, which is meant for one machine: set "
                 "PAYDESK_DATABASE_URL, or PAYDESK_ALLOW_EMBEDDED_BEYOND_LOOPBACK=true if you know what that means"
@@ -360,22 +353,6 @@ def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
     return bound
 
 
-def _check_tls(settings: Settings) -> None:
-    if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
-        raise CannotStart("TLS needs both PAYDESK_TLS_CERT_FILE and PAYDESK_TLS_KEY_FILE")
-    files = settings.tls()
-    if files is None:
-        if settings.tls_client_ca_file is not None:
-            raise CannotStart("PAYDESK_TLS_CLIENT_CA_FILE needs PAYDESK_TLS_CERT_FILE and PAYDESK_TLS_KEY_FILE")
-        return
-    try:
-        files.check()
-    except (OSError, ValueError) as error:
-        raise CannotStart(f"the TLS files can't be used: {error}") from error
-    if len(str(settings.gateway_socket(0))) > SOCKET_LENGTH_MAX:
-        raise CannotStart(f"the path of {settings.gateway_socket(0)} is too long for a socket: set a shorter PAYDESK_DATA_DIR")
-
-
 def read_desk(file: Path) -> dict[str, Any]:
     """Read a desk document. Raise CannotStart when it is no TOML."""
     try:
@@ -425,6 +402,5 @@ def development_keys(deployment: Deployment) -> dict[str, str]:
             return make_key(connection, directory, tenant_id=tenant_id, principal=_DEVELOPER)[1]
 
         keys[tenant_id] = deployment.transact(make)
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(keys, indent=2))
+    private_files.replace(path, json.dumps(keys, indent=2).encode())
     return keys

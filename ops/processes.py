@@ -251,6 +251,8 @@ def main() -> None:
     if role not in ROLES:
         sys.exit(f"usage: python -m ops.processes {'|'.join(ROLES)}")
     settings = Settings()
+    if fault := settings.listening_fault():
+        sys.exit(fault)  # also where nobody runs `paydesk serve`
     logs.set_up(settings.log_level, role=role, process=str(os.getpid()))
     if watcher := os.environ.get("PAYDESK_WATCHER_PID"):
         die_with(int(watcher), signal.SIGKILL)  # nothing may run that nobody watches

@@ -12,10 +12,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from actors.directory import Directory, Placement
 from servers.tls import Files
+from storage import private_files
 from storage.master_keys import MasterKeys
 from storage.vault import Vault
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+# What the kernel takes as the path of a Unix socket.
+SOCKET_LENGTH_MAX = 100
 
 
 class Settings(BaseSettings):
@@ -94,6 +97,26 @@ class Settings(BaseSettings):
         authority = self.tls_client_ca_file
         return Files(self.tls_cert_file.resolve(), self.tls_key_file.resolve(), authority.resolve() if authority else None)
 
+    def listening_fault(self) -> str:
+        """Return why nobody may listen as this says: in the clear where others can hear it, or with files of no use; "" if he may."""
+        named = [self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file]
+        if not any(named):
+            if self.host in LOOPBACK or self.allow_plaintext_beyond_loopback:
+                return ""
+            return (
+                f"refusing to listen on {self.host} without TLS: set PAYDESK_TLS_CERT_FILE and PAYDESK_TLS_KEY_FILE, or "
+                "PAYDESK_ALLOW_PLAINTEXT_BEYOND_LOOPBACK=true where something in front of it speaks TLS"
+            )
+        files = self.tls()
+        if files is None:
+            return "TLS needs both PAYDESK_TLS_CERT_FILE and PAYDESK_TLS_KEY_FILE"
+        try:
+            files.check()
+        except (OSError, ValueError) as error:
+            return f"the TLS files can't be used: {error}"
+        socket = str(self.gateway_socket(0))
+        return f"the path of {socket} is too long for a socket: set a shorter PAYDESK_DATA_DIR" if len(socket) > SOCKET_LENGTH_MAX else ""
+
     def http_scheme(self) -> str:
         """Return how the HTTP port is spoken to."""
         return "https" if self.tls() else "http"
@@ -132,8 +155,5 @@ class Settings(BaseSettings):
 
 def pepper(directory: Path) -> bytes:
     """Return the deployment's pepper for API keys, made at first use."""
-    path = directory / "keys.pepper"
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32))
-    return bytes.fromhex(path.read_text())
+    text = private_files.made_once(directory / "keys.pepper", lambda: secrets.token_hex(32).encode())
+    return bytes.fromhex(text.decode())

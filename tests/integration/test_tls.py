@@ -3,11 +3,13 @@
 import asyncio
 import os
 import ssl
+import sys
 from pathlib import Path
 
 import grpc
 import pytest
 
+from ops import processes
 from ops.deployment import CannotStart, Deployment
 from ops.settings import Settings
 from protos.paydesk.v1 import identity_pb2, identity_pb2_grpc
@@ -114,9 +116,18 @@ def directory(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("changes", "words"), [
     ({"host": "0.0.0.0", "database_url": "postgresql://x"}, "without TLS"),
     ({"tls_cert_file": "a.pem"}, "needs both"),
-    ({"tls_client_ca_file": "ca.pem"}, "needs PAYDESK_TLS_CERT_FILE"),
+    ({"tls_client_ca_file": "ca.pem"}, "needs both PAYDESK_TLS_CERT_FILE"),
     ({"tls_cert_file": "a.pem", "tls_key_file": "a.key"}, "can't be used"),
 ])  # fmt: skip
 def test_it_refuses_to_start_half_protected(directory: Path, changes: dict[str, str], words: str) -> None:
     with pytest.raises(CannotStart, match=words):
         Deployment(Settings(data_dir=directory, grpc_port=0, http_port=0, **changes)).start()
+
+
+@pytest.mark.parametrize("role", sorted(processes.ROLES))
+def test_a_process_on_a_node_of_its_own_refuses_too(directory: Path, role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["processes", role])
+    for name, value in (("DATA_DIR", str(directory)), ("HOST", "10.0.0.7"), ("DATABASE_URL", "postgresql://x")):
+        monkeypatch.setenv(f"PAYDESK_{name}", value)
+    with pytest.raises(SystemExit, match="without TLS"):
+        processes.main()
