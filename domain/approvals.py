@@ -149,6 +149,11 @@ class Policy(NamedTuple):
         tiers = self.acts.get(kind) or (Tier(0, self.approvers),)
         return next(tier.approvers for tier in tiers if not tier.up_to_minor or amount_minor <= tier.up_to_minor)
 
+    @property
+    def most(self) -> int:
+        """Return how many the act takes that takes most."""
+        return max([self.approvers, *(tier.approvers for tiers in self.acts.values() for tier in tiers)])
+
     def document(self) -> dict[str, Any]:
         """Write the policy as data, the way `policy_of` reads it."""
         acts = {kind: [tier._asdict() for tier in tiers] for kind, tiers in sorted(self.acts.items())}

@@ -29,7 +29,7 @@ from sqlalchemy import Connection
 from domain.permissions import TENANT_ROLES
 from ops import wires
 from ops.settings import LOOPBACK, Settings, pepper
-from servers.identity import key_digest, new_key
+from servers.identity import key_digest, key_fingerprint, new_key
 from storage import credentials, identity, migrate, private_files
 from storage import desk as desk_store
 from storage.database import DatabaseUnavailable, make_engine, transact
@@ -377,7 +377,7 @@ def make_key(
     key, key_id = new_key(), f"key_{secrets.token_hex(6)}"
     identity.enrol(connection, tenant_id=tenant_id, principal_id=principal, roles=roles, by=SHELL)
     identity.add_key(
-        connection, key_digest=key_digest(pepper(directory), key), key_id=key_id, tenant_id=tenant_id,
+        connection, key_digest=key_digest(pepper(directory), key_fingerprint(key)), key_id=key_id, tenant_id=tenant_id,
         principal=principal, roles=None if roles == TENANT_ROLES else roles, expire_ms=expire_ms,
     )  # fmt: skip
     return key_id, key

@@ -1,9 +1,10 @@
 """`paydesk identity`: people and systems, their roles, keys and certificates."""
 
+import base64
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -89,10 +90,7 @@ def grant(
         "Identity/GrantRole", principal_id=principal, role=role, reason=reason,
         reach={"institution_ids": institution or [], "product_codes": product or []},
     )  # fmt: skip
-    if told.performed:
-        print(f"{principal} has {role}: {told.grant_id}")
-    else:
-        print(f"it waits for a second person: `paydesk approvals approve {told.approval_id}`")
+    _say_what_became(told, f"{principal} has {role}: {told.grant_id}")
 
 
 @app.command()
@@ -118,38 +116,81 @@ def disable(principal: PrincipalId, reason: Reason = "", tenant: Tenant = "", ta
     print(f"{principal} is shut out")
 
 
+@app.command("make-key")
+def make_key() -> None:
+    """Make a key of your own and print it; nobody else needs to see it, and it counts once its fingerprint is let in."""
+    from servers import identity
+
+    text = identity.new_key()
+    print(text)
+    print(f"give your administrator its fingerprint: {identity.key_fingerprint(text)}", file=sys.stderr)
+
+
 @app.command("new-key")
 def new_key(
     principal: PrincipalId,
+    fingerprint: Annotated[str, typer.Option(help="Of the key that somebody else has made with `make-key`.")] = "",
     role: Annotated[list[str] | None, typer.Option(help="Only this role of its principal; may be repeated.")] = None,
     expires: Annotated[datetime | None, typer.Option(help="When it stops counting, in local time.")] = None,
+    reason: Reason = "",
     tenant: Tenant = "",
     target: Target = "",
     key: Key = "",
 ) -> None:
-    """Make a key and print it; it is stored nowhere and can't be shown again."""
+    """Let a key in: your own is made and printed, and can't be shown again; somebody else's waits for a second person."""
     until = {"expire_time": expires.astimezone()} if expires else {}
     told = Session(target=target, tenant=tenant, key=key).ask(
-        "Identity/CreateApiKey", principal_id=principal, roles=role or [], **until
+        "Identity/CreateApiKey", principal_id=principal, key_sha256=fingerprint, roles=role or [], reason=reason, **until
     )
-    print(told.key_text)
-    print(f"{told.key.key_id}: keep it now, it is not shown again", file=sys.stderr)
+    if told.key_text:
+        print(told.key_text)
+        print(f"{told.key.key_id}: keep it now, it is not shown again", file=sys.stderr)
+    else:
+        _say_what_became(told.proposal, f"{principal} may call with that key: {told.key.key_id}")
+
+
+def _say_what_became(proposal: Any, done: str) -> None:
+    print(done if proposal.performed else f"it waits for a second person: `paydesk approvals approve {proposal.approval_id}`")
+
+
+@app.command()
+def prove(
+    principal: PrincipalId,
+    file: Annotated[Path, typer.Argument(help="The certificate in PEM.")],
+    key_file: Annotated[Path, typer.Argument(help="Its key in PEM; it is read here and goes nowhere.")],
+    tenant: Annotated[str, typer.Option(help="Of which tenant the principal is.")],
+) -> None:
+    """Sign with a certificate's key that it is to speak for a principal, and print the proof for `bind-certificate`."""
+    from servers import certificates
+
+    try:
+        proof = certificates.prove(file.read_text(), key_file.read_bytes(), tenant_id=tenant, principal_id=principal)
+    except (OSError, TypeError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    print(base64.b64encode(proof).decode())
 
 
 @app.command("bind-certificate")
 def bind_certificate(
     principal: PrincipalId,
     file: Annotated[Path, typer.Argument(help="The certificate in PEM, without its key.")],
+    proof: Annotated[str, typer.Option(help="What `prove` has printed where the certificate's key is.")],
     name: Annotated[str, typer.Option(help="One of its names, to have every certificate with it count.")] = "",
+    reason: Reason = "",
     tenant: Tenant = "",
     target: Target = "",
     key: Key = "",
 ) -> None:
-    """Have a client certificate speak for somebody."""
+    """Have a client certificate speak for somebody; for anybody but yourself it waits for a second person."""
+    try:
+        signature = base64.b64decode(proof, validate=True)
+    except ValueError as error:
+        raise typer.BadParameter("the proof is what `paydesk identity prove` prints") from error
     told = Session(target=target, tenant=tenant, key=key).ask(
-        "Identity/BindCertificate", principal_id=principal, certificate_pem=file.read_text(), subject_alternative_name=name
-    )
-    print(f"{told.binding_id}: {told.value} speaks for {principal}")
+        "Identity/BindCertificate", principal_id=principal, certificate_pem=file.read_text(), subject_alternative_name=name,
+        proof=signature, reason=reason,
+    )  # fmt: skip
+    _say_what_became(told.proposal, f"{told.binding_id}: {told.value} speaks for {principal}")
 
 
 @app.command("who-can")

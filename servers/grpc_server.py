@@ -90,6 +90,7 @@ class Parts:
     heads: SignedHeads
     pepper: bytes
     vault: Vault
+    client_authority: Path | None = None
 
 
 SERVICES = (
@@ -124,7 +125,7 @@ def add_services(door: Door, parts: Parts, *, simulator: bool) -> None:
     events_pb2_grpc.add_EventsServicer_to_server(EventsService(database), door)
     tenants_pb2_grpc.add_TenantsServicer_to_server(TenantsService(database, desk), door)
     approvals_pb2_grpc.add_ApprovalsServicer_to_server(ApprovalsService(database), door)
-    identity_pb2_grpc.add_IdentityServicer_to_server(IdentityService(database, parts.pepper), door)
+    identity_pb2_grpc.add_IdentityServicer_to_server(IdentityService(database, parts.pepper, parts.client_authority), door)
     credentials_pb2_grpc.add_CredentialsServicer_to_server(CredentialsService(desk, database, parts.vault), door)
     audit_pb2_grpc.add_AuditServicer_to_server(AuditService(database, parts.heads), door)
     if simulator:
@@ -158,8 +159,10 @@ async def serve(
         options=options(settings),
         maximum_concurrent_rpcs=settings.concurrent_calls_max,
     )
-    door = Door(server, keys, registry, certificates=bool(settings.tls and settings.tls.client_authority))
-    add_services(door, Parts(gateway, desk, directory, walled, heads, pepper, vault), simulator=settings.simulator)
+    authority = settings.tls.client_authority if settings.tls else None
+    door = Door(server, keys, registry, certificates=authority is not None)
+    parts = Parts(gateway, desk, directory, walled, heads, pepper, vault, authority)
+    add_services(door, parts, simulator=settings.simulator)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if settings.reflection:

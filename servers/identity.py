@@ -203,9 +203,14 @@ def new_key() -> str:
     return KEY_PREFIX + secrets.token_urlsafe(24)
 
 
-def key_digest(pepper: bytes, key: str) -> bytes:
-    """Return what is stored of a key: its HMAC-SHA256 under the deployment's pepper."""
-    return hmac.digest(pepper, key.encode(), "sha256")
+def key_fingerprint(key: str) -> str:
+    """Return by what others know a key without having it: the SHA-256 of its text, in hexadecimal."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def key_digest(pepper: bytes, fingerprint: str) -> bytes:
+    """Return what is stored of a key: the HMAC-SHA256 of its fingerprint under the deployment's pepper."""
+    return hmac.digest(pepper, bytes.fromhex(fingerprint), "sha256")
 
 
 class Shown(NamedTuple):
@@ -315,7 +320,7 @@ class KeyRing:
 
     def _look_up(self, authorization: str) -> _Known:
         text = authorization.removeprefix("Bearer ")
-        key = self._by_digest.get(key_digest(self._pepper, text)) if text.startswith(KEY_PREFIX) else None
+        key = self._by_text(text) if text.startswith(KEY_PREFIX) else None
         if key is None:
             raise Refused(Refusal(Kind.UNAUTHENTICATED, "KEY_UNKNOWN", "the API key is missing or unknown"))
         refusal = Refusal(Kind.UNAUTHENTICATED, "KEY_REVOKED", "the API key was revoked") if key.revoked else None
@@ -327,6 +332,11 @@ class KeyRing:
         if len(self._known) < len(self._by_digest):
             self._known[authorization] = known
         return known
+
+    def _by_text(self, text: str) -> KeyRow | None:
+        # Of keys that are older than fingerprints, the text itself was digested.
+        older = hmac.digest(self._pepper, text.encode(), "sha256")
+        return self._by_digest.get(key_digest(self._pepper, key_fingerprint(text))) or self._by_digest.get(older)
 
     def _caller_of(self, tenant_id: str, principal: str, grants: Sequence[Grant]) -> Caller:
         narrowed = any(grant.reach != EVERYTHING for grant in grants)

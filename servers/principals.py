@@ -1,31 +1,31 @@
 """The Identity service: principals, grants, keys and certificates of the caller's tenant."""
 
-import secrets
+import asyncio
+import re
 import time
+import unicodedata
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from sqlalchemy import Connection
 
 from domain import orders
 from domain.permissions import PLATFORM, PLATFORM_ROLES, TENANT_ROLES, Grant, Reach, scope_of
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import identity_pb2, identity_pb2_grpc
-from servers import commands, identity, pages, translate
+from servers import certificates, commands, identity, pages, translate
 from servers.identity import caller
-from storage import grants
+from storage import grants, passes
 from storage import identity as store
 from storage.database import Database
 
 PRINCIPAL_LENGTH_MAX = 64
 NAME_LENGTH_MAX = 128
 REASON_LENGTH_MAX = 128
-# A certificate with a chain of names is a few kilobytes.
-PEM_LENGTH_MAX = 16_384
 REACH_MAX = 100
 KEY_LIFE_MS_MAX = 10 * 366 * 86_400_000
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 _KINDS = {identity_pb2.Principal.KIND_PERSON: "PERSON", identity_pb2.Principal.KIND_SYSTEM: "SYSTEM"}
 _KIND_VALUES: dict[str, Any] = {name: value for value, name in _KINDS.items()}
@@ -39,11 +39,15 @@ def _now_ms() -> int:
 
 
 class IdentityService(identity_pb2_grpc.IdentityServicer):
-    """Translates; every change checks, writes and is audited in one transaction."""
+    """Translates; every change checks, writes and is audited in one transaction.
 
-    def __init__(self, database: Database, pepper: bytes) -> None:
+    `client_authority` is the file of whoever issues client certificates, None where none are asked for.
+    """
+
+    def __init__(self, database: Database, pepper: bytes, client_authority: Path | None = None) -> None:
         self._database = database
         self._pepper = pepper
+        self._client_authority = client_authority
 
     # --- principals -------------------------------------------------------------------------------------------------
 
@@ -51,12 +55,12 @@ class IdentityService(identity_pb2_grpc.IdentityServicer):
         self, request: identity_pb2.CreatePrincipalRequest, context: Any
     ) -> identity_pb2.Principal:
         """Make a person or a system known."""
-        violations = [*orders.text_violations(request_id=request.request_id), *_id_violations(request.principal_id)]
+        violations = [*orders.text_violations(request_id=request.request_id), *_new_id_violations(request.principal_id)]
         kind = _KINDS.get(request.kind)
         if kind is None:
             violations.append(Violation("kind", "must be KIND_PERSON or KIND_SYSTEM"))
         if request.person_id:
-            violations += _id_violations(request.person_id, "person_id")
+            violations += _new_id_violations(request.person_id, "person_id")
         if len(request.display_name) > NAME_LENGTH_MAX or not (request.display_name + " ").isprintable():
             violations.append(Violation("display_name", f"must be at most {NAME_LENGTH_MAX} printable characters"))
         _refuse(violations)
@@ -105,7 +109,7 @@ class IdentityService(identity_pb2_grpc.IdentityServicer):
         who = caller()
 
         def work(connection: Connection) -> None:
-            _check_over(connection, who, request.principal_id)
+            grants.check_over(connection, tenant_id=who.tenant_id, giver=who.principal, principal_id=request.principal_id)
             store.disable_principal(connection, tenant_id=who.tenant_id, principal_id=request.principal_id)
             _keep_an_administrator(connection, who)
 
@@ -184,30 +188,32 @@ class IdentityService(identity_pb2_grpc.IdentityServicer):
     async def CreateApiKey(
         self, request: identity_pb2.CreateApiKeyRequest, context: Any
     ) -> identity_pb2.CreateApiKeyResponse:
-        """Make a key and show its text once."""
-        violations = [*orders.text_violations(request_id=request.request_id), *_id_violations(request.principal_id)]
+        """Make a key of the caller's own and show its text once; or propose one that somebody else has made."""
+        violations = [*_usual_violations(request), *_id_violations(request.principal_id)]
         violations += _role_violations("roles", request.roles)
         expire_ms, now_ms = translate.milliseconds(request.expire_time), _now_ms()
         if request.HasField("expire_time") and not now_ms < expire_ms <= now_ms + KEY_LIFE_MS_MAX:
             violations.append(Violation("expire_time", "must be ahead, by ten years at most"))
+        is_made_here = not request.key_sha256 and request.principal_id == caller().principal
+        if not is_made_here and not _FINGERPRINT.fullmatch(request.key_sha256):
+            rule = "must be the fingerprint of a key that its owner has made with `paydesk identity make-key`"
+            violations.append(Violation("key_sha256", rule))
         _refuse(violations)
-        who, key, key_id = caller(), identity.new_key(), f"key_{secrets.token_hex(6)}"
-        roles = sorted(set(request.roles))
-
-        def work(connection: Connection) -> None:
-            _check_over(connection, who, request.principal_id)
-            store.add_key(
-                connection, key_digest=identity.key_digest(self._pepper, key), key_id=key_id, tenant_id=who.tenant_id,
-                principal=request.principal_id, roles=roles or None, expire_ms=expire_ms,
-            )  # fmt: skip
-
-        claim = await commands.once(
-            self._database, "Identity.CreateApiKey", object_kind="api_key", object_id=key_id,
-            request_id=request.request_id, content=(request.principal_id, roles, expire_ms),
-            after={"principal_id": request.principal_id, "roles": roles, "expire_ms": expire_ms}, work=work,
+        text = identity.new_key() if is_made_here else ""
+        fingerprint, roles = request.key_sha256 or identity.key_fingerprint(text), sorted(set(request.roles))
+        done = await commands.propose(
+            self._database, passes.CREATE_KEY.kind,
+            {
+                "principal_id": request.principal_id, "roles": roles, "expire_ms": expire_ms, "key_sha256": fingerprint,
+                "key_digest": identity.key_digest(self._pepper, fingerprint).hex(),
+            },
+            request_id=request.request_id, reason=request.reason,
+            content_hash=translate.content_hash((request.principal_id, roles, expire_ms, request.key_sha256, request.reason)),
         )  # fmt: skip
-        shown = await self._key(claim.object_id)
-        return identity_pb2.CreateApiKeyResponse(key=shown, key_text=key if claim.is_first else "")
+        return identity_pb2.CreateApiKeyResponse(
+            key=await self._key(done.object_id) if done.performed else None, key_text="" if done.repeated else text,
+            proposal=translate.proposal_message(done),
+        )  # fmt: skip
 
     async def ListApiKeys(
         self, request: identity_pb2.ListApiKeysRequest, context: Any
@@ -231,7 +237,7 @@ class IdentityService(identity_pb2_grpc.IdentityServicer):
         who, shown = caller(), await self._key(request.key_id)
 
         def work(connection: Connection) -> None:
-            _check_over(connection, who, shown.principal_id, disabled_too=True)
+            grants.check_over(connection, tenant_id=who.tenant_id, giver=who.principal, principal_id=shown.principal_id)
             store.revoke_key(connection, tenant_id=who.tenant_id, key_id=request.key_id)
 
         await self._once("RevokeApiKey", "api_key", request.key_id, request, work)
@@ -248,28 +254,25 @@ class IdentityService(identity_pb2_grpc.IdentityServicer):
     async def BindCertificate(
         self, request: identity_pb2.BindCertificateRequest, context: Any
     ) -> identity_pb2.CertificateBinding:
-        """Have a client certificate speak for a principal."""
-        violations = [*orders.text_violations(request_id=request.request_id), *_id_violations(request.principal_id)]
-        _refuse(violations)
-        kind, value, not_after_ms = _certificate(request)
-        who = caller()
-        binding = store.Binding(f"crt_{secrets.token_hex(13)}", request.principal_id, kind, value, not_after_ms, 0)
-
-        def work(connection: Connection) -> None:
-            _check_over(connection, who, request.principal_id)
-            if not store.bind(connection, tenant_id=who.tenant_id, binding=binding):
-                raise Refused(
-                    Refusal(Kind.FORBIDDEN_BY_STATE, "CERTIFICATE_TAKEN", "the certificate speaks for somebody already")
-                )
-
-        claim = await commands.once(
-            self._database, "Identity.BindCertificate", object_kind="certificate", object_id=binding.binding_id,
-            request_id=request.request_id, content=(request.principal_id, kind, value),
-            after={"principal_id": request.principal_id, "kind": kind, "value": value}, work=work,
+        """Have a client certificate speak for a principal, or propose to."""
+        _refuse([*_usual_violations(request), *_id_violations(request.principal_id)])
+        who, wanted = caller(), request.principal_id
+        shown = await asyncio.to_thread(
+            certificates.present, request.certificate_pem, name=request.subject_alternative_name, proof=request.proof,
+            authority=self._client_authority, tenant_id=who.tenant_id, principal_id=wanted, now_ms=_now_ms(),
         )  # fmt: skip
-        bound = await self._database.run(store.binding_ever, tenant_id=who.tenant_id, binding_id=claim.object_id)
-        assert bound is not None
-        return _binding_message(bound)
+        done = await commands.propose(
+            self._database, passes.BIND_CERTIFICATE.kind, {"principal_id": wanted, **shown._asdict()},
+            request_id=request.request_id, reason=request.reason,
+        )  # fmt: skip
+        binding = store.Binding("", wanted, shown.kind, shown.value, shown.not_after_ms, 0)
+        if done.performed:
+            bound = await self._database.run(store.binding_ever, tenant_id=who.tenant_id, binding_id=done.object_id)
+            assert bound is not None
+            binding = bound
+        message = _binding_message(binding)
+        message.proposal.CopyFrom(translate.proposal_message(done))
+        return message
 
     async def UnbindCertificate(
         self, request: identity_pb2.UnbindCertificateRequest, context: Any
@@ -283,7 +286,7 @@ class IdentityService(identity_pb2_grpc.IdentityServicer):
             raise Refused(translate.not_found("BINDING_NOT_FOUND", f"there is no binding {request.binding_id!r}"))
 
         def work(connection: Connection) -> None:
-            _check_over(connection, who, bound.principal_id, disabled_too=True)
+            grants.check_over(connection, tenant_id=who.tenant_id, giver=who.principal, principal_id=bound.principal_id)
             store.unbind(connection, **key)
 
         await self._once("UnbindCertificate", "certificate", request.binding_id, request, work)
@@ -318,58 +321,12 @@ class IdentityService(identity_pb2_grpc.IdentityServicer):
         return response
 
 
-def _check_over(
-    connection: Connection, who: identity.Caller, principal_id: str, *, disabled_too: bool = False
-) -> None:
-    """Raise Refused unless there is such a principal and it holds nothing that the caller could not give.
-
-    Whoever can make a key for somebody can be that somebody, so it takes as much as to make one like it.
-    """
-    found = store.find_principal(connection, tenant_id=who.tenant_id, principal_id=principal_id)
-    if found is None:
-        raise Refused(grants.not_there(principal_id))
-    if found.disable_ms and not disabled_too:
-        raise Refused(Refusal(Kind.FORBIDDEN_BY_STATE, "PRINCIPAL_GONE", f"{principal_id!r} is disabled for good"))
-    held = store.list_grants(connection, tenant_id=who.tenant_id, principal_id=principal_id)
-    grants.check_may_give(connection, tenant_id=who.tenant_id, giver=who.principal, grants=[row.grant for row in held])
-
-
 def _keep_an_administrator(connection: Connection, who: identity.Caller) -> None:
     """Raise Refused when nobody is left who administers all of the tenant."""
     if not store.hold_administrators(connection, tenant_id=who.tenant_id):
         raise Refused(
             Refusal(Kind.FORBIDDEN_BY_STATE, "LAST_ADMINISTRATOR", "somebody must be left who administers all of it")
         )
-
-
-def _certificate(request: identity_pb2.BindCertificateRequest) -> tuple[str, str, int]:
-    """Return what is bound of a certificate: kind, value, and when it ends in Unix milliseconds. Raise Refused."""
-    try:
-        if len(request.certificate_pem) > PEM_LENGTH_MAX:
-            raise ValueError("is too long")
-        certificate = x509.load_pem_x509_certificate(request.certificate_pem.encode())
-        names = names_of(certificate)
-    except (ValueError, x509.DuplicateExtension) as error:
-        raise Refused(invalid(Violation("certificate_pem", "is no certificate in PEM"))) from error
-    not_after_ms = round(certificate.not_valid_after_utc.timestamp() * 1000)
-    if not_after_ms <= _now_ms():
-        raise Refused(invalid(Violation("certificate_pem", "has expired")))
-    name = request.subject_alternative_name
-    if not name:
-        return "FINGERPRINT", certificate.fingerprint(hashes.SHA256()).hex(), not_after_ms
-    if name not in names:
-        raise Refused(invalid(Violation("subject_alternative_name", "is not in the certificate")))
-    return "SAN", name, not_after_ms
-
-
-def names_of(certificate: x509.Certificate) -> list[str]:
-    """Return the subject alternative names of a certificate: DNS names, URIs and mail addresses."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    kinds = (x509.DNSName, x509.UniformResourceIdentifier, x509.RFC822Name)
-    return [str(name.value) for name in names if isinstance(name, kinds)]
 
 
 # --- checks and messages ----------------------------------------------------------------------------------------------
@@ -384,6 +341,13 @@ def _id_violations(value: str, field: str = "principal_id") -> list[Violation]:
     if 0 < len(value) <= PRINCIPAL_LENGTH_MAX and value.isprintable():
         return []
     return [Violation(field, f"must be 1 to {PRINCIPAL_LENGTH_MAX} printable characters")]
+
+
+def _new_id_violations(value: str, field: str = "principal_id") -> list[Violation]:
+    """Find also what looks like another id without being it: the same person written in two ways would be two."""
+    if value != unicodedata.normalize("NFKC", value).strip():
+        return [Violation(field, "must have no spaces around it, and no characters that stand for others")]
+    return _id_violations(value, field)
 
 
 def _usual_violations(request: Any) -> list[Violation]:

@@ -48,6 +48,9 @@ class Act(NamedTuple):
     waits: Callable[[Mapping[str, Any]], bool] = lambda _: True
     # How many have to allow it even where the policy asks for fewer.
     approvers_min: int = 0
+    # True for what makes somebody decide, or decides who has to: it takes as many as whatever takes most. With fewer, those
+    # few would make the others up.
+    empowers: Callable[[Mapping[str, Any]], bool] = lambda _: False
     checkers: frozenset[str] = CHECKERS
 
 
@@ -64,6 +67,11 @@ def register(act: Act) -> Act:
 def act_of(kind: str) -> Act | None:
     """Return the act of a kind, None when there is none."""
     return _ACTS.get(kind)
+
+
+def deciding_roles() -> frozenset[str]:
+    """Return the roles that decide about some kind of act."""
+    return frozenset[str]().union(*(act.checkers for act in _ACTS.values()))
 
 
 def kinds() -> list[str]:

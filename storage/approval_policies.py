@@ -69,4 +69,8 @@ def _perform(connection: Connection, ask: Ask) -> str:
     return object_id
 
 
-register(Act(KIND, "approval_policy", _show, _perform, approvers_min=1, checkers=frozenset({"TENANT_ADMIN"})))
+register(
+    Act(
+        KIND, "approval_policy", _show, _perform, approvers_min=1, empowers=lambda _: True, checkers=frozenset({"TENANT_ADMIN"})
+    )
+)  # fmt: skip

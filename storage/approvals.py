@@ -17,6 +17,7 @@ from domain.approvals import (
     Decider,
     Decision,
     Event,
+    Policy,
     Said,
     State,
     canonical,
@@ -111,7 +112,7 @@ def propose(connection: Connection, kind: str, ask: Ask, *, now_ms: int) -> Prop
     shown = _plain(act.show(connection, ask))
     amount_minor = act.amount_minor(shown)
     policy = approval_policies.current(connection, tenant_id=ask.tenant_id).policy
-    needed = max(policy.needed(kind, amount_minor), act.approvers_min) if act.waits(shown) else 0
+    needed = _needed(policy, act, shown, amount_minor)
     approval_id = identifier("apr_", now_ms=now_ms, random=secrets.token_bytes(RANDOM_BYTES))
     values = {
         "approval_id": approval_id, "tenant_id": ask.tenant_id, "kind": kind, "object_kind": act.object_kind,
@@ -133,6 +134,12 @@ def propose(connection: Connection, kind: str, ask: Ask, *, now_ms: int) -> Prop
     object_id = act.perform(connection, ask)
     _move(connection, approval_id, Event.PERFORM, now_ms=now_ms, object_id=object_id)
     return Proposed("", performed=True, object_id=object_id)
+
+
+def _needed(policy: Policy, act: Act, shown: Mapping[str, Any], amount_minor: int) -> int:
+    if not act.waits(shown):
+        return 0
+    return max(policy.needed(act.kind, amount_minor), act.approvers_min, policy.most if act.empowers(shown) else 0)
 
 
 def _insert(connection: Connection, values: Mapping[str, Any]) -> bool:

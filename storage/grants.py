@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from domain.permissions import PLATFORM_ROLES, TENANT_ROLES, Grant, Reach, may_grant
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from storage import audit, identity
-from storage.acts import CHECKERS, Act, Ask, register
+from storage.acts import CHECKERS, Act, Ask, deciding_roles, register
 
 
 def _grant_of(ask: Ask) -> tuple[str, Grant]:
@@ -22,17 +22,13 @@ def show(connection: Connection, ask: Ask) -> Mapping[str, Any]:
     principal_id, grant = _grant_of(ask)
     if grant.role not in TENANT_ROLES | PLATFORM_ROLES:
         raise Refused(invalid(Violation("role", f"{grant.role!r} is no role")))
-    principal = identity.find_principal(connection, tenant_id=ask.tenant_id, principal_id=principal_id)
-    if principal is None:
-        raise Refused(not_there(principal_id))
-    if principal.disable_ms:
-        raise Refused(Refusal(Kind.FORBIDDEN_BY_STATE, "PRINCIPAL_GONE", f"{principal_id!r} is disabled for good"))
+    shown = show_principal(connection, tenant_id=ask.tenant_id, principal_id=principal_id)
     _check_reach(connection, ask.tenant_id, grant.reach)
     check_may_give(connection, tenant_id=ask.tenant_id, giver=ask.proposer, grants=[grant])
     held = identity.list_grants(connection, tenant_id=ask.tenant_id, principal_id=principal_id)
     if any(row.grant == grant for row in held):
         raise Refused(Refusal(Kind.FORBIDDEN_BY_STATE, "GRANT_EXISTS", f"{principal_id!r} has this grant already"))
-    return {**_shown(principal_id, grant), "holds": [_shown(principal_id, row.grant) for row in held]}
+    return {**shown, **_seen(grant), "holds": [_seen(row.grant) for row in held]}
 
 
 def perform(connection: Connection, ask: Ask) -> str:
@@ -42,11 +38,34 @@ def perform(connection: Connection, ask: Ask) -> str:
     grant_id = identity.add_grant(
         connection, tenant_id=ask.tenant_id, principal_id=principal_id, grant=grant, granted_by=ask.proposer
     )
-    after = {**_shown(principal_id, grant), "approver": ask.approver}
+    after = {"principal_id": principal_id, **_seen(grant), "approver": ask.approver}
     audit.append(connection, [audit.Entry(
         ask.tenant_id, ask.proposer, "Identity.GrantRole", "role_grant", grant_id, None, after, ask.reason,
         ask.request_id, ask.address)])  # fmt: skip
     return grant_id
+
+
+def show_principal(connection: Connection, *, tenant_id: str, principal_id: str) -> dict[str, Any]:
+    """Return what tells a second person who a principal is. Raise Refused for one that is not there, or shut out."""
+    found = identity.find_principal(connection, tenant_id=tenant_id, principal_id=principal_id)
+    if found is None:
+        raise Refused(not_there(principal_id))
+    if found.disable_ms:
+        raise Refused(Refusal(Kind.FORBIDDEN_BY_STATE, "PRINCIPAL_GONE", f"{principal_id!r} is disabled for good"))
+    return {
+        "principal_id": principal_id, "kind": found.kind, "display_name": found.display_name, "person_id": found.person_id,
+    }  # fmt: skip
+
+
+def check_over(connection: Connection, *, tenant_id: str, giver: str, principal_id: str) -> None:
+    """Raise Refused unless there is such a principal and it holds nothing that the giver could not give.
+
+    Whoever can let somebody in, or shut them out, has a say over all that they may do.
+    """
+    if identity.find_principal(connection, tenant_id=tenant_id, principal_id=principal_id) is None:
+        raise Refused(not_there(principal_id))
+    held = identity.list_grants(connection, tenant_id=tenant_id, principal_id=principal_id)
+    check_may_give(connection, tenant_id=tenant_id, giver=giver, grants=[row.grant for row in held])
 
 
 def check_may_give(connection: Connection, *, tenant_id: str, giver: str, grants: list[Grant]) -> None:
@@ -83,13 +102,15 @@ def _check_reach(connection: Connection, tenant_id: str, reach: Reach) -> None:
         raise Refused(invalid(*violations))
 
 
-def _shown(principal_id: str, grant: Grant) -> dict[str, Any]:
+def _seen(grant: Grant) -> dict[str, Any]:
     return {
-        "principal_id": principal_id, "role": grant.role, "institution_ids": sorted(grant.reach.institutions),
-        "product_codes": sorted(grant.reach.products),
+        "role": grant.role, "institution_ids": sorted(grant.reach.institutions), "product_codes": sorted(grant.reach.products),
     }  # fmt: skip
 
 
 GRANT_ROLE = register(
-    Act("identity.grant_role", "role_grant", show, perform, checkers=CHECKERS | PLATFORM_ROLES)
-)
+    Act(
+        "identity.grant_role", "role_grant", show, perform, checkers=CHECKERS | PLATFORM_ROLES,
+        empowers=lambda shown: shown["role"] in deciding_roles(),
+    )
+)  # fmt: skip

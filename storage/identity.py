@@ -276,17 +276,19 @@ def add_key(
     principal: str,
     roles: Collection[str] | None,
     expire_ms: int = 0,
-) -> None:
-    """Store a key's digest."""
-    connection.execute(
+) -> bool:
+    """Store a key's digest; tell whether it is new."""
+    made = connection.execute(
         text(
             """INSERT INTO api_keys (key_digest, key_id, tenant_id, principal, roles, expire_time)
                VALUES (:key_digest, :key_id, :tenant_id, :principal, :roles,
-                       to_timestamp(nullif(CAST(:expire_ms AS bigint), 0) / 1000.0))"""
+                       to_timestamp(nullif(CAST(:expire_ms AS bigint), 0) / 1000.0))
+               ON CONFLICT (key_digest) DO NOTHING"""
         ),
         {"key_digest": key_digest, "key_id": key_id, "tenant_id": tenant_id, "principal": principal,
          "roles": None if roles is None else sorted(roles), "expire_ms": expire_ms},
     )  # fmt: skip
+    return made.rowcount == 1
 
 
 def revoke_key(connection: Connection, *, tenant_id: str, key_id: str) -> bool:

@@ -15,7 +15,7 @@ from actors.peers import PeerLost
 from servers.desk import DeskView
 from servers.gateway import Gateway
 from servers.grpc_server import Parts, add_services
-from servers.identity import KeyRing, key_digest, new_key
+from servers.identity import KeyRing, key_digest, key_fingerprint, new_key
 from servers.interceptor import Door
 from servers.tenant_database import TenantDatabase
 from servers.tls import Files, server_credentials
@@ -50,7 +50,7 @@ class Office:
                 identity_store.enrol, tenant_id=tenant_id, principal_id=principal, roles=roles, by="office"
             )
             await self.database.run(
-                identity_store.add_key, key_digest=key_digest(PEPPER, text), key_id=f"key_{len(self._channels)}",
+                identity_store.add_key, key_digest=key_digest(PEPPER, key_fingerprint(text)), key_id=f"key_{len(self._channels)}",
                 tenant_id=tenant_id, principal=principal, roles=roles,
             )  # fmt: skip
             await self.reread()
@@ -132,9 +132,10 @@ async def opened_office(
     heads = SignedHeads(Path(tempfile.mkdtemp(prefix="paydesk-office-")))
     nobody = cast("Any", _Nobody())
     gateway = Gateway(name="office", directory=nobody, database=database)
-    door = Door(server, keys, CollectorRegistry(), certificates=bool(tls and tls.client_authority))
+    authority = tls.client_authority if tls else None
+    door = Door(server, keys, CollectorRegistry(), certificates=authority is not None)
     behind = TenantDatabase(database, walled=walled)
-    add_services(door, Parts(gateway, view, nobody, behind, heads, PEPPER, vault), simulator=simulator)
+    add_services(door, Parts(gateway, view, nobody, behind, heads, PEPPER, vault, authority), simulator=simulator)
     port = server.add_insecure_port("127.0.0.1:0")
     secure_port = server.add_secure_port("localhost:0", server_credentials(tls)) if tls else 0
     await server.start()

@@ -1,14 +1,12 @@
 """People, systems, grants, keys and certificates over real gRPC: what is given counts at once, what is taken away too."""
 
 import asyncio
-import datetime
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Connection
 
@@ -21,9 +19,13 @@ from protos.paydesk.v1 import (
     payments_pb2,
     payments_pb2_grpc,
 )
+from servers import certificates
+from servers.identity import key_fingerprint, new_key
+from servers.tls import Files
 from storage import approval_policies, audit
 from storage import identity as store
 from storage.database import transact
+from tests.authority import Authority
 from tests.integration.office import Office, opened_office, reason_of
 
 Kind = identity_pb2.Principal.Kind
@@ -48,9 +50,19 @@ async def made(admin: Any, principal_id: str, *roles: str, reach: identity_pb2.R
             request_id=f"grant-{principal_id}-{role}", principal_id=principal_id, role=role, reach=reach, reason="入职"))  # fmt: skip
 
 
-async def key_of(admin: Any, principal_id: str, number: int = 1, **more: Any) -> identity_pb2.CreateApiKeyResponse:
-    request = identity_pb2.CreateApiKeyRequest(request_id=f"key-{principal_id}-{number}", principal_id=principal_id, **more)
-    return await admin.CreateApiKey(request)  # type: ignore[no-any-return]
+class Made(NamedTuple):
+    """A key that its owner has made, and what was answered to whoever asked for it to count."""
+
+    text: str
+    told: identity_pb2.CreateApiKeyResponse
+
+
+async def key_of(admin: Any, principal_id: str, number: int = 1, *, text: str = "", **more: Any) -> Made:
+    text = text or new_key()
+    told = await admin.CreateApiKey(identity_pb2.CreateApiKeyRequest(
+        request_id=f"key-{principal_id}-{number}", principal_id=principal_id, key_sha256=key_fingerprint(text), **more
+    ))  # fmt: skip
+    return Made(text, told)
 
 
 async def list_payments(office: Office, key_text: str) -> str:
@@ -64,12 +76,17 @@ async def test_a_person_is_made_granted_and_given_a_key(emptied_database_url: st
         admin = await office.stub(Stub, "TENANT_ADMIN", principal="an")
         await made(admin, "wang")
         first = await key_of(admin, "wang")
-        assert await list_payments(office, first.key_text) == "ROLE_MISSING"
+        assert await list_payments(office, first.text) == "ROLE_MISSING"
         await made_grant(admin, "wang", "VIEWER")
-        assert await list_payments(office, first.key_text) == "OK"
-        again = await key_of(admin, "wang")
-        assert again.key.key_id == first.key.key_id and not again.key_text, "a key is shown once"
-        mine = await office.stub_with(Stub, first.key_text)
+        assert await list_payments(office, first.text) == "OK"
+        again = await key_of(admin, "wang", text=first.text)
+        assert again.told.key.key_id == first.told.key.key_id
+        assert await reason_of(key_of(admin, "wang", 2, text=first.text)) == "KEY_TAKEN"
+        own = identity_pb2.CreateApiKeyRequest(request_id="own", principal_id="an")
+        shown, shown_again = await admin.CreateApiKey(own), await admin.CreateApiKey(own)
+        assert shown.key.key_id == shown_again.key.key_id and not shown_again.key_text, "a key is shown once"
+        assert await list_payments(office, shown.key_text) == "ROLE_MISSING"
+        mine = await office.stub_with(Stub, first.text)
         told = await mine.WhoAmI(identity_pb2.WhoAmIRequest())
         assert (told.tenant_id, told.principal_id, list(told.roles)) == ("pnc", "wang", ["VIEWER"])
         permissions = await admin.ListPermissions(identity_pb2.ListPermissionsRequest(principal_id="wang"))
@@ -80,7 +97,7 @@ async def test_a_person_is_made_granted_and_given_a_key(emptied_database_url: st
         assert keys[0].last_use_time.ToMilliseconds() > time.time() * 1000 - 60_000
         entries = await office.database.run(audit.search, tenant_id="pnc", wanted=audit.Wanted(principal="an"), limit=50)
         assert {"Identity.CreatePrincipal", "Identity.GrantRole", "Identity.CreateApiKey"} <= {e.record.operation for e in entries}
-        assert not [e for e in entries if first.key_text in str(e.record)]
+        assert not [e for e in entries if first.text in str(e.record)]
 
 
 async def made_grant(admin: Any, principal_id: str, role: str, **more: Any) -> identity_pb2.GrantRoleResponse:
@@ -123,20 +140,20 @@ async def test_a_key_that_no_longer_counts_is_told_why(emptied_database_url: str
         await made(admin, "wang", "VIEWER")
         soon = Timestamp()
         soon.FromMilliseconds(time.time_ns() // 1_000_000 + 300)
-        short = (await key_of(admin, "wang", 1, expire_time=soon)).key_text
+        short = (await key_of(admin, "wang", 1, expire_time=soon)).text
         revoked, kept = await key_of(admin, "wang", 2), await key_of(admin, "wang", 3)
-        narrow = (await key_of(admin, "wang", 4, roles=["OPS"])).key_text
+        narrow = (await key_of(admin, "wang", 4, roles=["OPS"])).text
         assert await list_payments(office, narrow) == "ROLE_MISSING", "the key may do less than its principal"
         assert await list_payments(office, short) == "OK"
-        request = identity_pb2.RevokeApiKeyRequest(request_id="r1", key_id=revoked.key.key_id, reason="泄露")
+        request = identity_pb2.RevokeApiKeyRequest(request_id="r1", key_id=revoked.told.key.key_id, reason="泄露")
         assert (await admin.RevokeApiKey(request)).HasField("revoke_time")
         assert await admin.RevokeApiKey(request) == await admin.RevokeApiKey(request), "a repeat changes nothing"
-        assert await list_payments(office, revoked.key_text) == "KEY_REVOKED"
+        assert await list_payments(office, revoked.text) == "KEY_REVOKED"
         await asyncio.sleep(0.3)
         assert await list_payments(office, short) == "KEY_EXPIRED"
-        assert await list_payments(office, kept.key_text) == "OK"
+        assert await list_payments(office, kept.text) == "OK"
         await admin.DisablePrincipal(identity_pb2.DisablePrincipalRequest(request_id="d", principal_id="wang", reason="离职"))
-        assert await list_payments(office, kept.key_text) == "PRINCIPAL_DISABLED"
+        assert await list_payments(office, kept.text) == "PRINCIPAL_DISABLED"
         assert await reason_of(key_of(admin, "wang", 9)) == "PRINCIPAL_GONE"
         assert await list_payments(office, "pdk_nobody") == "KEY_UNKNOWN"
 
@@ -185,7 +202,7 @@ async def test_nobody_gives_or_takes_beyond_what_they_hold(emptied_database_url:
         auto = identity_pb2.Reach(product_codes=["AUTO"])
         await made(admin, "branch", "TENANT_ADMIN", reach=auto)
         await made(admin, "wang", "VIEWER")
-        branch = await office.stub_with(Stub, (await key_of(admin, "branch")).key_text)
+        branch = await office.stub_with(Stub, (await key_of(admin, "branch")).text)
         assert await reason_of(made_grant(branch, "wang", "OPS")) == "GRANT_BEYOND_OWN"
         assert await reason_of(made_grant(branch, "wang", "OPS", reach=auto)) == "OK"
         assert await reason_of(key_of(branch, "an")) == "GRANT_BEYOND_OWN", "a key for somebody is being somebody"
@@ -244,10 +261,10 @@ async def test_what_is_another_tenants_is_as_if_it_were_not_there(emptied_databa
         nobody_is_asked(office)
         theirs = await office.stub(Stub, "TENANT_ADMIN", tenant_id="life", principal="liu")
         await made(theirs, "secret-clerk", "VIEWER")
-        key = (await key_of(theirs, "secret-clerk")).key
+        key = (await key_of(theirs, "secret-clerk")).told.key
         grant = (await theirs.GetPrincipal(identity_pb2.GetPrincipalRequest(principal_id="secret-clerk"))).grants[0]
-        bound = await theirs.BindCertificate(identity_pb2.BindCertificateRequest(
-            request_id="b", principal_id="secret-clerk", certificate_pem=certificate("a.life.example")))  # fmt: skip
+        bound = store.Binding("crt_1", "secret-clerk", "SAN", "a.life.example", 2_000_000_000_000, 0)
+        await office.database.run(store.bind, tenant_id="life", binding=bound)
         mine = await office.stub(Stub, "TENANT_ADMIN", principal="an")
         for there, not_there, field, method in (
             ("secret-clerk", "secret-nobod", "principal_id", "GetPrincipal"),
@@ -272,43 +289,79 @@ async def test_what_is_another_tenants_is_as_if_it_were_not_there(emptied_databa
                     if p.principal_id == "secret-clerk"]  # fmt: skip
 
 
-def certificate(name: str, *, days: int = 30) -> str:
-    """A certificate of somebody's own with one name in it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    made = (
-        x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=60))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False).sign(key, hashes.SHA256())
-    )  # fmt: skip
-    return made.public_bytes(serialization.Encoding.PEM).decode()
+Ask = Callable[..., Awaitable[identity_pb2.CertificateBinding]]
 
 
-async def test_a_certificate_speaks_for_one_principal(emptied_database_url: str) -> None:
-    async with opened_office(emptied_database_url) as office:
+def binder(stub: Any, tenant_id: str, principal_id: str) -> Ask:
+    """Return how one asks for a certificate to be bound, with the proof of its own key unless told otherwise."""
+
+    def bind(request_id: str, pair: tuple[Path, Path], **more: Any) -> Any:
+        pem = pair[0].read_text()
+        proof = certificates.prove(pem, pair[1].read_bytes(), tenant_id=tenant_id, principal_id=principal_id)
+        usual = {"principal_id": principal_id, "certificate_pem": pem, "proof": proof} | more
+        return stub.BindCertificate(identity_pb2.BindCertificateRequest(request_id=request_id, **usual))
+
+    return bind
+
+
+async def test_a_certificate_is_bound_for_whoever_has_its_key_and_speaks_for_one_principal(
+    emptied_database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "home").mkdir()
+    authority, home_made = Authority(tmp_path), Authority(tmp_path / "home")
+    pair = authority.issue("orders.pnc.example")
+    name = {"subject_alternative_name": "orders.pnc.example"}
+    async with opened_office(emptied_database_url, tls=Files(*authority.issue("localhost"), authority.file)) as office:
+        nobody_is_asked(office)
         admin = await office.stub(Stub, "TENANT_ADMIN", principal="an")
+        liu = await office.stub(Stub, "TENANT_ADMIN", tenant_id="life", principal="liu")
         await made(admin, "orders")
-        pem = certificate("orders.pnc.example")
-
-        def bind(request_id: str, **more: Any) -> Any:
-            usual = {"principal_id": "orders", "certificate_pem": pem, **more}
-            return admin.BindCertificate(identity_pb2.BindCertificateRequest(request_id=request_id, **usual))
-
-        bound = await bind("1", subject_alternative_name="orders.pnc.example")
-        assert bound == await bind("1", subject_alternative_name="orders.pnc.example")
-        assert await reason_of(bind("2", subject_alternative_name="orders.pnc.example")) == "CERTIFICATE_TAKEN"
-        assert await reason_of(bind("3", subject_alternative_name="other.example")) == "INVALID_FIELD"
-        assert await reason_of(bind("4", certificate_pem="no certificate")) == "INVALID_FIELD"
-        assert await reason_of(bind("5", certificate_pem=certificate("x.example", days=-1))) == "INVALID_FIELD"
-        other = await office.stub(Stub, "TENANT_ADMIN", tenant_id="life", principal="liu")
-        assert await reason_of(other.BindCertificate(identity_pb2.BindCertificateRequest(
-            request_id="1", principal_id="liu", certificate_pem=pem, subject_alternative_name="orders.pnc.example"
-        ))) == "CERTIFICATE_TAKEN"  # fmt: skip
+        bind, theirs = binder(admin, "pnc", "orders"), binder(liu, "life", "liu")
+        stolen = certificates.prove(pair[0].read_text(), pair[1].read_bytes(), tenant_id="pnc", principal_id="orders")
+        assert await reason_of(theirs("0", pair, proof=stolen, **name)) == "INVALID_FIELD", "a certificate is no secret"
+        assert await reason_of(theirs("0", home_made.issue("orders.pnc.example"), **name)) == "INVALID_FIELD"
+        bound = await bind("1", pair, **name)
+        assert (bound.binding_id, bound.proposal.performed) == ((await bind("1", pair, **name)).binding_id, True)
+        assert await reason_of(bind("2", pair, **name)) == "CERTIFICATE_TAKEN"
+        assert await reason_of(bind("3", pair, subject_alternative_name="other.example")) == "INVALID_FIELD"
+        assert await reason_of(bind("4", pair, certificate_pem="no certificate")) == "INVALID_FIELD"
+        assert await reason_of(bind("5", authority.issue("x.example", days=-1))) == "INVALID_FIELD"
+        assert await reason_of(bind("6", authority.issue("x.example"), proof=b"")) == "INVALID_FIELD"
+        assert await reason_of(theirs("1", pair, **name)) == "CERTIFICATE_TAKEN"
         after = await admin.UnbindCertificate(identity_pb2.UnbindCertificateRequest(request_id="u", binding_id=bound.binding_id))
         assert not after.certificates
-        assert await reason_of(bind("6", subject_alternative_name="orders.pnc.example")) == "OK"
+        assert await reason_of(bind("7", pair, **name)) == "OK"
+
+
+async def test_an_administrator_alone_is_never_two_people(emptied_database_url: str, tmp_path: Path) -> None:
+    """Each way to a second principal that decides waits for somebody who is there already."""
+    authority = Authority(tmp_path)
+    async with opened_office(emptied_database_url, tls=Files(*authority.issue("localhost"), authority.file)) as office:
+        an = await office.stub(Stub, "TENANT_ADMIN", principal="an")
+        bo = await office.stub(approvals_pb2_grpc.ApprovalsStub, "TENANT_ADMIN", principal="bo")
+        await office.database.run(approval_policies.install, tenant_id="pnc", document={
+            "approvers": 1, "acts": {"identity.create_key": 0, "identity.grant_role": 0, "channels.force_state": 2}})  # fmt: skip
+        await made(an, "puppet")
+        assert await reason_of(an.CreateApiKey(identity_pb2.CreateApiKeyRequest(request_id="1", principal_id="bo"))) == "INVALID_FIELD"
+        for_bo, for_puppet = await key_of(an, "bo"), await key_of(an, "puppet")
+        certificate = await binder(an, "pnc", "bo")("c", authority.issue("bo.example"))
+        deciding, reading = await made_grant(an, "puppet", "FINANCE_CHECKER"), await made_grant(an, "puppet", "VIEWER")
+        assert reading.performed, "what decides nothing is as the policy says"
+        for key in (for_bo, for_puppet):
+            assert await list_payments(office, key.text) == "KEY_UNKNOWN" and not key.told.HasField("key")
+        waiting = [*(key.told.proposal.approval_id for key in (for_bo, for_puppet)), certificate.proposal.approval_id]
+        assert all((*waiting, deciding.approval_id)) and not certificate.binding_id
+        assert await reason_of(key_of(an, "an")) == "OK", "one's own waits for nobody"
+        seen = await bo.GetApproval(approvals_pb2.GetApprovalRequest(approval_id=waiting[0]))
+        assert key_fingerprint(for_bo.text) in seen.shown_json and seen.approvers_needed == 2, "as many as what takes most"
+        for number, (principal, state) in enumerate((("bo", "STATE_PENDING"), ("cai", "STATE_PERFORMED"))):
+            checker = await office.stub(approvals_pb2_grpc.ApprovalsStub, "TENANT_ADMIN", principal=principal)
+            decided = await checker.DecideApprovals(approvals_pb2.DecideApprovalsRequest(
+                request_id=f"d{number}", approval_ids=waiting[1:], decision=APPROVE, comment="read to me by its owner"))  # fmt: skip
+            assert {approvals_pb2.Approval.State.Name(one.approval.state) for one in decided.results} == {state}
+        assert await list_payments(office, for_puppet.text) == "OK"
+        told = (await an.GetPrincipal(identity_pb2.GetPrincipalRequest(principal_id="bo"))).certificates
+        assert [item.value for item in told] == [certificate.value]
 
 
 async def test_an_expiry_must_be_ahead(emptied_database_url: str) -> None:

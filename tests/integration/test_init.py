@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from ops import cli, desk_document, init
 from ops.settings import Settings
-from servers.identity import key_digest
+from servers.identity import key_digest, key_fingerprint
 from storage import audit
 from storage import desk as desk_store
 from tests.architecture.sources import ROOT
@@ -94,7 +94,7 @@ def test_it_is_done_once_and_again_without_a_change(place: Settings) -> None:
         stored = connection.exec_driver_sql("SELECT key_digest FROM api_keys").scalars().all()
     engine.dispose()
     pepper = bytes.fromhex((place.directory() / "keys.pepper").read_text())
-    assert [bytes(digest) for digest in stored] == [key_digest(pepper, first.keys["life"])]
+    assert [bytes(digest) for digest in stored] == [key_digest(pepper, key_fingerprint(first.keys["life"]))]
 
 
 def test_nothing_is_done_by_halves(place: Settings) -> None:

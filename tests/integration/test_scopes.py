@@ -19,7 +19,7 @@ from protos.paydesk.v1 import (
     routing_pb2,
     routing_pb2_grpc,
 )
-from servers.identity import key_digest, new_key
+from servers.identity import key_digest, key_fingerprint, new_key
 from storage import identity as store
 from storage.database import transact
 from tests.integration.office import PEPPER, Office, opened_office, reason_of
@@ -48,7 +48,7 @@ async def bound_key(office: Office, *reaches: Reach, role: Role = Role.PARTNER_A
                 connection, tenant_id="pnc", principal_id="partner", grant=Grant(role, reach), granted_by="an"
             )
         store.add_key(
-            connection, key_digest=key_digest(PEPPER, text), key_id="key_p", tenant_id="pnc", principal="partner", roles=None
+            connection, key_digest=key_digest(PEPPER, key_fingerprint(text)), key_id="key_p", tenant_id="pnc", principal="partner", roles=None
         )
 
     transact(office.database.engine, work)

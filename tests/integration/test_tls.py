@@ -13,6 +13,7 @@ from ops import processes
 from ops.deployment import CannotStart, Deployment
 from ops.settings import Settings
 from protos.paydesk.v1 import identity_pb2, identity_pb2_grpc
+from servers import certificates
 from servers.tls import Files
 from tests.authority import Authority
 from tests.integration.office import Office, opened_office, reason_of
@@ -49,10 +50,10 @@ async def who_am_i(office: Office, authority: Authority, client: Pair | None, ke
 async def bind(office: Office, tenant_id: str, certificate: Path, name: str = "") -> tuple[tuple[str, str], ...]:
     """Bind a certificate to a tenant's administrator, and return what a call with the administrator's key carries."""
     admin = await office.stub(identity_pb2_grpc.IdentityStub, "TENANT_ADMIN", tenant_id=tenant_id, principal="an")
-    pem = await asyncio.to_thread(certificate.read_text)
+    pem, key = await asyncio.to_thread(lambda: (certificate.read_text(), certificate.with_suffix(".key").read_bytes()))
     await admin.BindCertificate(identity_pb2.BindCertificateRequest(
-        request_id=f"bind-{certificate.name}", principal_id="an", certificate_pem=pem,
-        subject_alternative_name=name))  # fmt: skip
+        request_id=f"bind-{certificate.name}", principal_id="an", certificate_pem=pem, subject_alternative_name=name,
+        proof=certificates.prove(pem, key, tenant_id=tenant_id, principal_id="an")))  # fmt: skip
     await office.reread()
     return office.metadata(admin)
 

@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from protos.paydesk.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -33,7 +34,7 @@ class RoleGrant(_message.Message):
     def __init__(self, grant_id: _Optional[str] = ..., role: _Optional[str] = ..., reach: _Optional[_Union[Reach, _Mapping]] = ..., granted_by: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CertificateBinding(_message.Message):
-    __slots__ = ("binding_id", "principal_id", "kind", "value", "not_after_time", "create_time")
+    __slots__ = ("binding_id", "principal_id", "kind", "value", "not_after_time", "create_time", "proposal")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[CertificateBinding.Kind]
@@ -48,13 +49,15 @@ class CertificateBinding(_message.Message):
     VALUE_FIELD_NUMBER: _ClassVar[int]
     NOT_AFTER_TIME_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PROPOSAL_FIELD_NUMBER: _ClassVar[int]
     binding_id: str
     principal_id: str
     kind: CertificateBinding.Kind
     value: str
     not_after_time: _timestamp_pb2.Timestamp
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, binding_id: _Optional[str] = ..., principal_id: _Optional[str] = ..., kind: _Optional[_Union[CertificateBinding.Kind, str]] = ..., value: _Optional[str] = ..., not_after_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    proposal: _common_pb2.Proposal
+    def __init__(self, binding_id: _Optional[str] = ..., principal_id: _Optional[str] = ..., kind: _Optional[_Union[CertificateBinding.Kind, str]] = ..., value: _Optional[str] = ..., not_after_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., proposal: _Optional[_Union[_common_pb2.Proposal, _Mapping]] = ...) -> None: ...
 
 class Principal(_message.Message):
     __slots__ = ("principal_id", "kind", "display_name", "create_time", "disable_time", "grants", "certificates", "person_id")
@@ -183,24 +186,30 @@ class ApiKey(_message.Message):
     def __init__(self, key_id: _Optional[str] = ..., principal_id: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revoke_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_use_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CreateApiKeyRequest(_message.Message):
-    __slots__ = ("request_id", "principal_id", "roles", "expire_time")
+    __slots__ = ("request_id", "principal_id", "roles", "expire_time", "key_sha256", "reason")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PRINCIPAL_ID_FIELD_NUMBER: _ClassVar[int]
     ROLES_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    KEY_SHA256_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     principal_id: str
     roles: _containers.RepeatedScalarFieldContainer[str]
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, request_id: _Optional[str] = ..., principal_id: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    key_sha256: str
+    reason: str
+    def __init__(self, request_id: _Optional[str] = ..., principal_id: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., key_sha256: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CreateApiKeyResponse(_message.Message):
-    __slots__ = ("key", "key_text")
+    __slots__ = ("key", "key_text", "proposal")
     KEY_FIELD_NUMBER: _ClassVar[int]
     KEY_TEXT_FIELD_NUMBER: _ClassVar[int]
+    PROPOSAL_FIELD_NUMBER: _ClassVar[int]
     key: ApiKey
     key_text: str
-    def __init__(self, key: _Optional[_Union[ApiKey, _Mapping]] = ..., key_text: _Optional[str] = ...) -> None: ...
+    proposal: _common_pb2.Proposal
+    def __init__(self, key: _Optional[_Union[ApiKey, _Mapping]] = ..., key_text: _Optional[str] = ..., proposal: _Optional[_Union[_common_pb2.Proposal, _Mapping]] = ...) -> None: ...
 
 class ListApiKeysRequest(_message.Message):
     __slots__ = ("principal_id", "page_size", "page_token")
@@ -231,16 +240,20 @@ class RevokeApiKeyRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., key_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class BindCertificateRequest(_message.Message):
-    __slots__ = ("request_id", "principal_id", "certificate_pem", "subject_alternative_name")
+    __slots__ = ("request_id", "principal_id", "certificate_pem", "subject_alternative_name", "proof", "reason")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PRINCIPAL_ID_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_PEM_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_ALTERNATIVE_NAME_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     principal_id: str
     certificate_pem: str
     subject_alternative_name: str
-    def __init__(self, request_id: _Optional[str] = ..., principal_id: _Optional[str] = ..., certificate_pem: _Optional[str] = ..., subject_alternative_name: _Optional[str] = ...) -> None: ...
+    proof: bytes
+    reason: str
+    def __init__(self, request_id: _Optional[str] = ..., principal_id: _Optional[str] = ..., certificate_pem: _Optional[str] = ..., subject_alternative_name: _Optional[str] = ..., proof: _Optional[bytes] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class UnbindCertificateRequest(_message.Message):
     __slots__ = ("request_id", "binding_id", "reason")

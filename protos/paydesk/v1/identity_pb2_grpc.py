@@ -151,7 +151,8 @@ class IdentityServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Makes a key. Its text is in the answer to the first call and nowhere else; a repeat answers without it.
+        """Makes a key. The caller's own is made here: its text is in the answer to the first call and nowhere else. Whoever else is
+        to have one makes it, and key_sha256 is all that others see of it; it is a sensitive act, and waits for a second person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,7 +173,8 @@ class IdentityServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BindCertificate(self, request, context):
-        """Has a client certificate speak for a principal. A certificate speaks for one principal of one tenant.
+        """Has a client certificate speak for a principal. A certificate speaks for one principal of one tenant. For another
+        principal than the caller it is a sensitive act, and waits for a second person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
