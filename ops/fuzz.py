@@ -220,6 +220,8 @@ class Fuzzer:
         chance = self._chance
         if name == "currency_code":
             return "CNY"
+        if name == "key_sha256":
+            return f"{chance.getrandbits(256):064x}"
         if chance.random() < 0.1 or not self._foreign:
             return ""
         if name == "page_token" and chance.random() < 0.5:

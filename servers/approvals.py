@@ -6,6 +6,7 @@ from typing import Any
 
 from domain import approvals as life
 from domain import orders
+from domain.permissions import EVERYWHERE
 from domain.refusals import Refused, Violation, invalid
 from protos.paydesk.v1 import approvals_pb2, approvals_pb2_grpc
 from servers import commands, pages, translate
@@ -41,8 +42,13 @@ class ApprovalsService(approvals_pb2_grpc.ApprovalsServicer):
     ) -> approvals_pb2.ListApprovalsResponse:
         """List proposals, those that wait first."""
         limit, after = pages.size(request.page_size), _place(pages.key_of(request.page_token))
+        wanted = _wanted(request.filter)
+        if caller().scope != EVERYWHERE:
+            wanted = wanted._replace(proposer=wanted.proposer or caller().principal)
+            if not _is_shown(wanted.proposer):
+                return approvals_pb2.ListApprovalsResponse()
         found = await self._database.run(
-            store.search, tenant_id=caller().tenant_id, wanted=_wanted(request.filter), after=after, limit=limit + 1
+            store.search, tenant_id=caller().tenant_id, wanted=wanted, after=after, limit=limit + 1
         )
         counts = await self._database.run(store.approved_counts, approval_ids=[row.approval_id for row in found[:limit]])
         response = approvals_pb2.ListApprovalsResponse(
@@ -106,6 +112,7 @@ class ApprovalsService(approvals_pb2_grpc.ApprovalsServicer):
         violations += _text_violations("reason", request.reason, shortest=0)
         if violations:
             raise Refused(invalid(*violations))
+        await self._whole(approval_id)  # NOT_FOUND for what the caller is not shown
         who = caller()
         await commands.once(
             self._database, "Approvals.CancelApproval", object_kind="approval", object_id=approval_id,
@@ -156,7 +163,7 @@ class ApprovalsService(approvals_pb2_grpc.ApprovalsServicer):
 
     async def _whole(self, approval_id: str) -> approvals_pb2.Approval:
         found = await self._database.run(store.get, tenant_id=caller().tenant_id, approval_id=approval_id)
-        if found is None:
+        if found is None or not _is_shown(found[0].proposer):
             raise Refused(translate.not_found("APPROVAL_NOT_FOUND", f"there is no approval {approval_id!r}"))
         approval, told = found
         message = _message(approval, sum(one.decision is life.Decision.APPROVE for one in told))
@@ -167,6 +174,11 @@ class ApprovalsService(approvals_pb2_grpc.ApprovalsServicer):
                 create_time=translate.timestamp(one.create_ms),
             )  # fmt: skip
         return message
+
+
+def _is_shown(proposer: str) -> bool:
+    """Tell whether the caller sees somebody's proposals; whose roles reach some of the tenant sees only what they propose."""
+    return caller().scope == EVERYWHERE or proposer == caller().principal
 
 
 def _checked_id(approval_id: str) -> str:

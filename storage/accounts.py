@@ -73,13 +73,14 @@ def _show_create(connection: Connection, ask: Ask) -> dict[str, Any]:
     wanted = ask.arguments
     row = connection.execute(
         text(
-            """SELECT account_id = :account_id, tenant_id FROM merchant_accounts
-               WHERE account_id = :account_id OR (channel_id = :channel_id AND merchant_no = :merchant_no)"""
+            """SELECT account_id = :account_id FROM merchant_accounts
+               WHERE tenant_id = :tenant_id
+                 AND (account_id = :account_id OR (channel_id = :channel_id AND merchant_no = :merchant_no))"""
         ),
-        {name: wanted[name] for name in ("account_id", "channel_id", "merchant_no")},
+        {name: wanted[name] for name in ("account_id", "channel_id", "merchant_no")} | {"tenant_id": ask.tenant_id},
     ).first()
     if row is not None:
-        raise Refused(exists("account", wanted["account_id"]) if row[0] else _taken(wanted))
+        raise Refused(exists("account", wanted["account_id"]) if row[0] else _not_to_be_had(wanted))
     known = connection.execute(text("SELECT 1 FROM channels WHERE channel_id = :channel_id"), wanted).first()
     if known is None:
         raise Refused(missing("channel", wanted["channel_id"]))
@@ -90,7 +91,7 @@ def _show_create(connection: Connection, ask: Ask) -> dict[str, Any]:
 
 def _create(connection: Connection, ask: Ask) -> str:
     wanted = ask.arguments
-    made = connection.execute(
+    made = connection.execute(  # sees the numbers of all tenants, and so is only tried once somebody has allowed it
         text(
             """INSERT INTO merchant_accounts (account_id, tenant_id, channel_id, merchant_no)
                VALUES (:account_id, :tenant_id, :channel_id, :merchant_no) ON CONFLICT DO NOTHING"""
@@ -98,7 +99,7 @@ def _create(connection: Connection, ask: Ask) -> str:
         {name: wanted[name] for name in ("account_id", "channel_id", "merchant_no")} | {"tenant_id": ask.tenant_id},
     )
     if made.rowcount != 1:
-        raise Refused(_taken(wanted))
+        raise Refused(_not_to_be_had(wanted))
     _add_version(connection, ask, 1, wanted["terms"], wanted["valid_from_ms"])
     _note(connection, ask, "Tenants.CreateMerchantAccount", None, _seen(wanted["terms"], 1, wanted["valid_from_ms"]))
     return str(wanted["account_id"])
@@ -178,11 +179,12 @@ def _seen(terms: Mapping[str, Any], version: int, valid_from_ms: int) -> dict[st
     return {"version": version, "valid_from_ms": valid_from_ms, "terms": dict(terms)}
 
 
-def _taken(wanted: Mapping[str, Any]) -> Refusal:
-    number, channel_id = wanted["merchant_no"], wanted["channel_id"]
+def _not_to_be_had(wanted: Mapping[str, Any]) -> Refusal:
+    """Refuse a number of the channel's. It gives each to one company; whose this one is, the answer does not tell."""
     return Refusal(
-        Kind.REUSED, "MERCHANT_NO_TAKEN", f"{wanted['account_id']}, or {number} on {channel_id}, is another account's already"
-    )
+        Kind.REUSED, "MERCHANT_NO_TAKEN",
+        f"{wanted['merchant_no']} on {wanted['channel_id']} can't be had; if it is yours, ask whoever runs Paydesk",
+    )  # fmt: skip
 
 
 def _note(

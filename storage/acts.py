@@ -7,7 +7,7 @@ An act's functions run inside the transaction of the proposal or of the decision
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 # Who may decide where an act does not say otherwise.
 CHECKERS = frozenset({"FINANCE_CHECKER", "TENANT_ADMIN"})
@@ -67,6 +67,16 @@ def register(act: Act) -> Act:
 def act_of(kind: str) -> Act | None:
     """Return the act of a kind, None when there is none."""
     return _ACTS.get(kind)
+
+
+def hold(connection: Connection, *, tenant_id: str) -> None:
+    """Let the acts of a tenant, and what they are shown, wait for one another until the transaction ends.
+
+    What one leaves is what the next is shown, never what it was before.
+    """
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended('approvals/' || :tenant_id, 0))"), {"tenant_id": tenant_id}
+    )
 
 
 def deciding_roles() -> frozenset[str]:

@@ -28,7 +28,7 @@ from domain.approvals import (
 from domain.identifiers import RANDOM_BYTES, identifier
 from domain.refusals import Kind, Refusal, Refused
 from storage import approval_policies, audit
-from storage.acts import Act, Ask, act_of
+from storage.acts import Act, Ask, act_of, hold
 
 # What is shown is for a person to read, and arguments are small or refer to what is stored.
 JSON_LENGTH_MAX = 256 * 1024
@@ -108,7 +108,7 @@ def propose(connection: Connection, kind: str, ask: Ask, *, now_ms: int) -> Prop
     known = _known(connection, kind, ask, content_hash)
     if known is not None:
         return known
-    _one_by_one(connection, ask.tenant_id)
+    hold(connection, tenant_id=ask.tenant_id)
     shown = _plain(act.show(connection, ask))
     amount_minor = act.amount_minor(shown)
     policy = approval_policies.current(connection, tenant_id=ask.tenant_id).policy
@@ -222,7 +222,7 @@ def _allow(connection: Connection, act: Act, approval: Approval, who: Decider, *
         approval.tenant_id, approval.proposer, approval.arguments, approval.reason, approval.request_id, who.principal,
         who.address, now_ms=now_ms,
     )  # fmt: skip
-    _one_by_one(connection, approval.tenant_id)
+    hold(connection, tenant_id=approval.tenant_id)
     try:
         shown = _plain(act.show(connection, ask))
         if digest(shown) != approval.shown_hash:
@@ -268,13 +268,6 @@ def expire(connection: Connection, *, now_ms: int, limit: int = EXPIRE_BATCH) ->
             audit.Entry(row[0], CLOCK, "Approvals.Expire", "approval", row[1], None, after) for row in rows
         ])  # fmt: skip
     return len(rows)
-
-
-def _one_by_one(connection: Connection, tenant_id: str) -> None:
-    """Let the acts of a tenant wait for one another: what one leaves is what the next is shown, never what it was before."""
-    connection.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended('approvals/' || :tenant_id, 0))"), {"tenant_id": tenant_id}
-    )
 
 
 def _locked(connection: Connection, tenant_id: str, approval_id: str) -> Approval | None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from domain.tenancy import Institution, Product, placement_refusal
+from storage.acts import hold
 
 
 class TenantRow(NamedTuple):
@@ -113,8 +114,7 @@ def update_tenant(connection: Connection, new: TenantRow) -> None:
 
 def save_institution(connection: Connection, *, tenant_id: str, new: Institution, is_new: bool) -> None:
     """Make a branch, or change it from the version that `new` names. Raise Refused."""
-    # Two moves at once could make a circle that neither alone would make.
-    connection.execute(text("SELECT 1 FROM tenants WHERE tenant_id = :tenant_id FOR UPDATE"), {"tenant_id": tenant_id})
+    hold(connection, tenant_id=tenant_id)  # two moves at once could make a circle that neither alone would make
     known = institutions(connection, tenant_id=tenant_id)
     refusal = placement_refusal(known, new.institution_id, new.parent_id)
     if is_new and new.institution_id in known:
@@ -131,6 +131,7 @@ def save_institution(connection: Connection, *, tenant_id: str, new: Institution
 
 def save_product(connection: Connection, *, tenant_id: str, new: Product, is_new: bool) -> None:
     """Make a product, or change it from the version that `new` names. Raise Refused."""
+    hold(connection, tenant_id=tenant_id)
     check_bindings(connection, tenant_id=tenant_id, institution_ids=new.institutions)
     if is_new and new.product_code in products(connection, tenant_id=tenant_id):
         raise Refused(exists("product", new.product_code))

@@ -8,6 +8,8 @@ import pytest
 from ops.fuzz import Fuzzer, Report
 from protos.paydesk.v1 import identity_pb2, identity_pb2_grpc
 from servers import principals
+from servers.identity import key_fingerprint
+from storage import approval_policies
 from storage.database import transact
 from tests.integration.office import Office, opened_office
 from tests.integration.outbox import add_event
@@ -25,13 +27,18 @@ async def fuzzed(office: Office, calls: int, seed: int = 1) -> Report:
     """Fill two tenants with things, and fuzz one with what is the other's."""
     keys = {}
     for tenant_id in ("pnc", "life"):
+        await office.database.run(approval_policies.install, tenant_id=tenant_id, document={"approvers": 0})
         admin = await office.stub(identity_pb2_grpc.IdentityStub, *ADMIN, tenant_id=tenant_id, principal=f"admin-of-{tenant_id}")
         keys[tenant_id] = office.metadata(admin)[0][1].removeprefix("Bearer ")
         for number in range(20):
             name = f"clerk-{tenant_id}-{number:04d}"
             await admin.CreatePrincipal(identity_pb2.CreatePrincipalRequest(
                 request_id=f"made-{name}", principal_id=name, kind=identity_pb2.Principal.KIND_PERSON))  # fmt: skip
-            await admin.CreateApiKey(identity_pb2.CreateApiKeyRequest(request_id=f"key-{name}", principal_id=name))
+            await admin.CreateApiKey(identity_pb2.CreateApiKeyRequest(
+                request_id=f"key-{name}", principal_id=name, key_sha256=key_fingerprint(name)))  # fmt: skip
+        await office.database.run(approval_policies.install, tenant_id=tenant_id, document={"approvers": 1})
+        for number in range(20):
+            name = f"clerk-{tenant_id}-{number:04d}"
             await admin.GrantRole(identity_pb2.GrantRoleRequest(request_id=f"grant-{name}", principal_id=name, role="VIEWER"))
 
     def fill(connection: Any) -> None:

@@ -138,6 +138,10 @@ async def test_a_role_for_one_branch_decides_about_nothing_that_concerns_the_oth
         key = await bound_key(office, SHANGHAI_AUTO, role=Role.TENANT_ADMIN)
         approvals = await office.stub_with(approvals_pb2_grpc.ApprovalsStub, key)
         assert await reason_of(approvals.DecideApprovals(decide)) == "REACH_TOO_NARROW"
+        for proposer in ("", "maker"):
+            listed = approvals_pb2.ListApprovalsRequest(filter=approvals_pb2.ApprovalFilter(proposer=proposer))
+            assert not (await approvals.ListApprovals(listed)).approvals
+        assert await reason_of(approvals.GetApproval(approvals_pb2.GetApprovalRequest(approval_id=waiting))) == "APPROVAL_NOT_FOUND"
         await office.database.run(
             store.add_grant, tenant_id="pnc", principal_id="partner", grant=Grant(Role.SRE), granted_by="an"
         )

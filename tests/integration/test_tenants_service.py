@@ -152,7 +152,7 @@ async def test_branches_and_products_are_made_moved_and_closed(office: Office) -
 async def test_a_fee_is_changed_from_60_to_55_with_both_values_in_one_entry(office: Office) -> None:
     tenants = await admin(office)
     made = await tenants.CreateMerchantAccount(tenants_pb2.CreateMerchantAccountRequest(
-        request_id="a1", account_id="pnc_new", channel_id="one", merchant_no="M-9", terms=simple_terms()))  # fmt: skip
+        request_id="a1", account_id="pnc-new", channel_id="one", merchant_no="M-9", terms=simple_terms()))  # fmt: skip
     assert (made.proposal.performed, made.account.version, made.account.terms.fees[0].tiers[0].rate_bps) == (
         True,
         1,
@@ -160,19 +160,19 @@ async def test_a_fee_is_changed_from_60_to_55_with_both_values_in_one_entry(offi
     )
     cheaper = simple_terms()
     cheaper.fees[0].tiers[0].rate_bps = 55
-    wish = tenants_pb2.UpdateMerchantAccountRequest(request_id="a2", account_id="pnc_new", version=1, terms=cheaper)
+    wish = tenants_pb2.UpdateMerchantAccountRequest(request_id="a2", account_id="pnc-new", version=1, terms=cheaper)
     changed = await tenants.UpdateMerchantAccount(wish)
     assert (changed.account.version, changed.account.terms.fees[0].tiers[0].rate_bps) == (2, 55)
-    assert (await tenants.UpdateMerchantAccount(wish)).proposal.object_id == "pnc_new"
+    assert (await tenants.UpdateMerchantAccount(wish)).proposal.object_id == "pnc-new"
     (entry,) = await entries(office, "Tenants.UpdateMerchantAccount")
     assert [side["terms"]["fees"][0]["tiers"][0]["rate_bps"] for side in (entry.before, entry.after)] == [60, 55]
     wish.request_id = rid()
     assert (await reason_of(tenants.UpdateMerchantAccount(wish)))[:2] == (grpc.StatusCode.ABORTED, "CONFIG_CONFLICT")
     listed = await tenants.ListMerchantAccountVersions(
-        tenants_pb2.ListMerchantAccountVersionsRequest(account_id="pnc_new", page_size=1)
+        tenants_pb2.ListMerchantAccountVersionsRequest(account_id="pnc-new", page_size=1)
     )
     older = await tenants.ListMerchantAccountVersions(
-        tenants_pb2.ListMerchantAccountVersionsRequest(account_id="pnc_new", page_token=listed.next_page_token)
+        tenants_pb2.ListMerchantAccountVersionsRequest(account_id="pnc-new", page_token=listed.next_page_token)
     )
     assert [item.version for item in (*listed.versions, *older.versions)] == [2, 1]
 
@@ -209,7 +209,7 @@ async def test_terms_that_make_no_sense_are_refused_with_their_field(
 ) -> None:
     tenants = await admin(office)
     wish = tenants_pb2.CreateMerchantAccountRequest(
-        request_id=rid(), account_id="pnc_new", channel_id="one", merchant_no="M-9", terms=simple_terms()
+        request_id=rid(), account_id="pnc-new", channel_id="one", merchant_no="M-9", terms=simple_terms()
     )
     json_format.ParseDict(changes, wish.terms)
     assert field in (await reason_of(tenants.CreateMerchantAccount(wish)))[2]
@@ -218,12 +218,18 @@ async def test_terms_that_make_no_sense_are_refused_with_their_field(
     assert (await reason_of(tenants.CreateMerchantAccount(wish)))[2] == ["fees[1].valid_from"]
 
 
-async def test_a_merchant_number_belongs_to_one_tenant_alone(office: Office) -> None:
+async def test_a_merchant_number_belongs_to_one_tenant_alone_and_whose_it_is_stays_untold(office: Office) -> None:
     tenants = await admin(office)
     wish = tenants_pb2.CreateMerchantAccountRequest(
-        request_id=rid(), account_id="pnc_new", channel_id="one", merchant_no="life-one", terms=simple_terms()
+        request_id=rid(), account_id="pnc-new", channel_id="one", merchant_no="life-one", terms=simple_terms()
     )
     assert (await reason_of(tenants.CreateMerchantAccount(wish)))[1] == "MERCHANT_NO_TAKEN"
+    foreign, nobodys = ("life_one", "life_two")
+    for wish.account_id in (foreign, nobodys):
+        assert (await reason_of(tenants.CreateMerchantAccount(wish)))[1:] == ("INVALID_FIELD", ["account_id"])
+    await office.database.run(approval_policies.install, tenant_id="pnc", document={"approvers": 1})
+    wish.account_id, wish.request_id = "pnc-new", rid()
+    assert (await tenants.CreateMerchantAccount(wish)).proposal.approval_id, "nobody finds out alone"
 
 
 async def test_where_the_policy_wants_a_second_person_a_change_waits_for_one(office: Office) -> None:
