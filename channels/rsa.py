@@ -11,10 +11,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from cryptography.exceptions import InvalidSignature
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+# What the library says to keys and certificates that are none, or none that it knows; some of it is no ValueError.
+UNREADABLE = (
+    ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
 
 THREADS = max(2, os.cpu_count() or 2)
 
@@ -32,11 +39,11 @@ def private_key(text: str) -> RSAPrivateKey:
     """Read a private key. Raise ValueError for anything but RSA; the message never shows the key."""
     try:
         key = serialization.load_pem_private_key(_pem(text, "PRIVATE KEY"), password=None)
-    except (ValueError, TypeError):
+    except UNREADABLE:
         # PKCS#1 is what some channels' own tools write, and bare base64 does not say which of the two it is.
         try:
             key = serialization.load_pem_private_key(_pem(text, "RSA PRIVATE KEY"), password=None)
-        except (ValueError, TypeError):
+        except UNREADABLE:
             raise ValueError("not an RSA private key") from None
     if not isinstance(key, RSAPrivateKey):
         raise ValueError("not an RSA private key")
@@ -47,7 +54,7 @@ def public_key(text: str) -> RSAPublicKey:
     """Read a public key. Raise ValueError for anything but RSA."""
     try:
         key = serialization.load_pem_public_key(_pem(text, "PUBLIC KEY"))
-    except ValueError:
+    except UNREADABLE:
         raise ValueError("not an RSA public key") from None
     if not isinstance(key, RSAPublicKey):
         raise ValueError("not an RSA public key")

@@ -31,8 +31,9 @@ log = structlog.get_logger()
 
 # The largest real notice is a few kilobytes.
 BODY_BYTES_MAX = 256 * 1024
-# What the tables take: notify_id, attempt_no, channel_txn_no, refund_no, merchant_no, reason; and the year 9999.
-_TEXTS_MAX = (128, 64, 64, 64, 32, 128)
+# What the tables take: notify_id (behind a merchant_no), attempt_no, channel_txn_no, refund_no, merchant_no, reason; and
+# the year 9999.
+_TEXTS_MAX = (95, 64, 64, 64, 32, 128)
 NUMBER_MAX = 253_402_300_799_999
 WAITING_MAX = 5_000
 BATCH_MAX = 100
@@ -116,7 +117,7 @@ class CallbackIngress:
                 accounts = [account for account in desk.accounts if account.channel_id == row.channel_id]
                 try:
                     reader = make_callback_reader(row.kind, row.channel_id, row.settings, accounts)
-                except (ValueError, KeyError, StopIteration) as error:  # its own channel's trouble, not that of the others
+                except Exception as error:  # whatever its settings make of a library: it is not the trouble of the others
                     log.error("callbacks_not_readable", channel_id=row.channel_id, error=type(error).__name__)
                 else:
                     if reader is not None:
@@ -163,7 +164,10 @@ class CallbackIngress:
 
 
 def _sane(notice: Notice) -> Notice:
-    """Return a notice that can be kept. Raise CallbackRefused: one odd callback must not spoil the batch it comes in."""
+    """Return a notice that can be kept. Raise CallbackRefused: one odd callback must not spoil the batch it comes in.
+
+    Its number is one of the merchant for which it was signed: whoever holds another merchant's keys takes no number away.
+    """
     told = notice.evidence
     texts = (notice.notify_id, told.attempt_no, told.channel_txn_no, told.refund_no, told.merchant_no, told.reason)
     numbers = (told.amount_minor, told.success_time_ms)
@@ -171,7 +175,7 @@ def _sane(notice: Notice) -> Notice:
         raise CallbackRefused("MALFORMED")
     if not all(type(number) is int and 0 <= number <= NUMBER_MAX for number in numbers) or not notice.notify_id:
         raise CallbackRefused("MALFORMED")
-    return notice
+    return notice._replace(notify_id=f"{told.merchant_no}/{notice.notify_id}")
 
 
 async def _body(request: Request) -> bytes | None:

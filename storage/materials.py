@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
@@ -67,6 +68,8 @@ def _private_key(text: str) -> tuple[bytes, int]:
             key = serialization.load_pem_private_key(_pem(text, label), password=None)
         except TypeError:
             raise ValueError("is a private key behind a password: give it without") from None
+        except UnsupportedAlgorithm:
+            raise ValueError("is a private key of an algorithm that is not known here") from None
         except ValueError:
             continue
         return _public_mark(key.public_key()), 0
@@ -76,6 +79,8 @@ def _private_key(text: str) -> tuple[bytes, int]:
 def _public_key(text: str) -> tuple[bytes, int]:
     try:
         return _public_mark(serialization.load_pem_public_key(_pem(text, "PUBLIC KEY"))), 0
+    except UnsupportedAlgorithm:
+        raise ValueError("is a public key of an algorithm that is not known here") from None
     except ValueError:
         raise ValueError("is not a public key in PEM") from None
 
@@ -91,7 +96,7 @@ def _certificates(text: str) -> tuple[bytes, int]:
     """Several count for as long as one of them does: a channel's platform has an old and a new one for a while."""
     try:
         found = x509.load_pem_x509_certificates(_pem(text, "CERTIFICATE"))
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise ValueError("is not a certificate in PEM") from None
     newest = max(found, key=lambda certificate: certificate.not_valid_after_utc)
     return newest.fingerprint(hashes.SHA256()), int(newest.not_valid_after_utc.timestamp()) * 1000

@@ -410,24 +410,26 @@ class AlipayCallbacks:
     """
 
     def __init__(self, config: AlipayConfig) -> None:
-        self._merchants = {merchant.app_id: merchant for merchant in config.merchants.values()}
+        self._merchants: dict[str, list[Merchant]] = {}
+        for merchant in config.merchants.values():
+            self._merchants.setdefault(merchant.app_id, []).append(merchant)
 
     def read(self, *, headers: Mapping[str, str], body: bytes, now_ms: int) -> Notice:
-        """Verify by the keys of the application that is named, then read. The seller must be that application's."""
+        """Verify by the keys of the application that is named, then read. The seller must be one of that application's."""
         try:
             fields = messages.read_notice(body)
         except ValueError:
             # What cannot be read as a form has no signature.
             raise CallbackRefused("SIGNATURE_INVALID") from None
-        merchant = self._merchants.get(fields.get("app_id", ""))
-        if merchant is None or not signing.notice_verified(fields, merchant.keys, now_ms=now_ms):
-            raise CallbackRefused("SIGNATURE_INVALID")
-        if fields.get("seller_id", merchant.merchant_no) != merchant.merchant_no:
-            raise CallbackRefused("SIGNATURE_INVALID")
-        try:
-            return self._notice(fields, merchant, now_ms)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise CallbackRefused("MALFORMED") from error
+        for merchant in self._merchants.get(fields.get("app_id", ""), ()):
+            if fields.get("seller_id", merchant.merchant_no) != merchant.merchant_no:
+                continue
+            if signing.notice_verified(fields, merchant.keys, now_ms=now_ms):
+                try:
+                    return self._notice(fields, merchant, now_ms)
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
+                    raise CallbackRefused("MALFORMED") from error
+        raise CallbackRefused("SIGNATURE_INVALID")
 
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return the seven letters that Alipay waits for."""

@@ -102,8 +102,13 @@ class AlipayConfig:
 
     @classmethod
     def of(cls, *, channel_id: str, settings: Mapping[str, Any], accounts: Sequence[AccountLike]) -> "AlipayConfig":
-        """Read a channel's row and its accounts. Raise ValueError for keys that are none."""
-        merchants = {account.merchant_no: _merchant(account) for account in accounts if account.credentials}
+        """Read a channel's row and its accounts. An account whose keys cannot be used is left out, and that is logged."""
+        merchants = {}
+        for account in (account for account in accounts if account.credentials):
+            try:
+                merchants[account.merchant_no] = _merchant(account)
+            except (KeyError, *rsa.UNREADABLE) as error:
+                log.error("account_unusable", channel_id=channel_id, merchant_no=account.merchant_no, reason=str(error))
         names = ("connections_max", "total_s", "sign_scene", "personal_product_code", "withholding_product_code",
                  "certify_biz_code")  # fmt: skip
         chosen = {name: settings[name] for name in names if name in settings}
@@ -158,7 +163,7 @@ def _vouched(certificate: x509.Certificate, roots: Sequence[x509.Certificate], t
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (InvalidSignature, *rsa.UNREADABLE):
         return False
     return True
 

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 from channels import rsa
 from channels.port import Ability
 from domain.credentials import Credentials, Material, Needs
+
+log = structlog.get_logger()
 
 ABILITIES = frozenset({Ability.PAYOUT, Ability.QUERY_PAYOUT, Ability.DEBIT, Ability.QUERY, Ability.DOWNLOAD_BILL})
 # The messages of banks differ by version; these are the ones that are written and read unless a bank asks for others.
@@ -75,19 +78,32 @@ class Iso20022Config:
 
     @classmethod
     def of(cls, *, channel_id: str, settings: Mapping[str, Any], accounts: Iterable[AccountLike]) -> "Iso20022Config":
-        """Read a channel's settings. Raise ValueError for a carrier that is none, or a key that does not parse."""
+        """Read a channel's settings. Raise ValueError for a carrier that is none.
+
+        An account whose keys cannot be used is left out, and that is logged.
+        """
         return cls(
             channel_id=channel_id,
             carrier=Carrier(settings.get("carrier", Carrier.HTTP)),
             base_url=str(settings.get("base_url", "https://bank.example")).rstrip("/"),
             outbox=settings.get("outbox", ""),
             inbox=settings.get("inbox", ""),
-            accounts={account.merchant_no: _account(account) for account in accounts},
+            accounts=_accounts(channel_id, accounts),
             credit_version=settings.get("credit_version", PAIN_001),
             debit_version=settings.get("debit_version", PAIN_008),
             clearing_system=settings.get("clearing_system", "CNAPS"),
             timeout_s=float(settings.get("timeout_s", 30.0)),
         )
+
+
+def _accounts(channel_id: str, accounts: Iterable[AccountLike]) -> dict[str, BankAccount]:
+    found = {}
+    for account in accounts:
+        try:
+            found[account.merchant_no] = _account(account)
+        except rsa.UNREADABLE as error:
+            log.error("account_unusable", channel_id=channel_id, merchant_no=account.merchant_no, reason=str(error))
+    return found
 
 
 def _account(account: AccountLike) -> BankAccount:

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 import structlog
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 from channels import rsa
 from channels.port import Ability
+from channels.rsa import UNREADABLE
 from channels.unionpay.batches import Layout
-from channels.unionpay.signing import UNREADABLE, Trust
+from channels.unionpay.signing import Trust
 from domain.credentials import Credentials, Material, Needs
 
 log = structlog.get_logger()
@@ -130,7 +130,7 @@ def _merchants(channel_id: str, accounts: Sequence[AccountLike], names: Sequence
     for account in accounts:
         try:
             merchant = _merchant(account, names)
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except UNREADABLE as error:
             log.error("credentials_unusable", channel_id=channel_id, merchant_no=account.merchant_no, reason=str(error))
         else:
             if merchant is not None:

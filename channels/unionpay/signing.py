@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.x509.oid import NameOID
 
 from channels import rsa
+from channels.rsa import UNREADABLE
 
 # Two kilobytes are usual; more is no certificate that UnionPay sends.
 CERTIFICATE_CHARS_MAX = 8_192
@@ -26,12 +27,6 @@ CERTIFICATE_CHARS_MAX = 8_192
 REMEMBERED_MAX = 32
 
 Fields = Mapping[str, str]
-
-# What the library says to certificates that are none; some of it is no ValueError.
-UNREADABLE = (
-    ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)  # fmt: skip
 
 
 def signed_bytes(fields: Fields) -> bytes:

@@ -135,7 +135,7 @@ class WechatpayConfig:
         for account in accounts:
             try:
                 merchants[account.merchant_no] = Merchant.of(account, settings)
-            except (ValueError, KeyError, StopIteration) as error:
+            except (KeyError, StopIteration, *rsa.UNREADABLE) as error:
                 log.error(
                     "account_unusable", channel_id=channel_id, merchant_no=account.merchant_no,
                     missing=str(error) or "mch_private_key",

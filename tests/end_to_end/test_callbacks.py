@@ -85,6 +85,8 @@ def test_forgeries_change_nothing(house: House, shop: Api, waiting: payments_pb2
     assert send(house, stolen, secret="secret-of-R200", merchant="R200").status_code == 200
     assert [case.kind for case in shop.timeline(waiting.payment_id).cases] == ["MERCHANT_MISMATCH"]
     assert_untouched(shop, waiting)
+    assert send(house, good).status_code == 200
+    assert shop.get(waiting.payment_id).state == State.STATE_SUCCEEDED, "its number was used by another merchant only"
 
 
 def test_another_amount_is_kept_for_a_person(house: House, shop: Api, waiting: payments_pb2.Payment) -> None:
