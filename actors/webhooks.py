@@ -6,13 +6,11 @@ checked. Redirects are not followed, environment proxies are ignored, and of a r
 """
 
 import asyncio
-import contextlib
 import datetime
 import ipaddress
 import re
 import socket
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +19,7 @@ import httpx
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
+from channels.lines import Lines
 from domain.delivery import Reply
 
 # A reply's body is only read so that the connection can be used again.
@@ -139,54 +138,6 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         return addresses
 
 
-class Lines:
-    """Connections by endpoint, kept for a while after use.
-
-    httpcore's own pool looks at every connection at every request, which cost more than the requests themselves.
-    """
-
-    def __init__(self, *, allow_private: bool, idle_max: int) -> None:
-        self._backend = PinnedBackend(allow_private=allow_private)
-        self._tls = httpcore.default_ssl_context()
-        self._idle: deque[httpcore.AsyncHTTPConnection] = deque()
-        self._idle_max = idle_max
-
-    @contextlib.asynccontextmanager
-    async def exchange(self, request: httpcore.Request) -> AsyncIterator[httpcore.Response]:
-        """Send a request over a connection of its own, which is kept if the response was read to its end."""
-        line = await self._take(request.url.origin)
-        try:
-            response = await line.handle_async_request(request)
-            try:
-                yield response
-            finally:
-                await response.aclose()
-        except BaseException:
-            await asyncio.shield(line.aclose())
-            raise
-        if line.is_idle():
-            self._idle.append(line)
-        while len(self._idle) > self._idle_max:
-            await self._idle.popleft().aclose()
-
-    async def _take(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
-        for line in reversed(self._idle):  # the one used last is the one most surely alive
-            if line.can_handle_request(origin):
-                self._idle.remove(line)
-                if not line.has_expired():
-                    return line
-                await line.aclose()
-                break
-        return httpcore.AsyncHTTPConnection(
-            origin, ssl_context=self._tls, keepalive_expiry=KEEPALIVE_S, network_backend=self._backend
-        )
-
-    async def aclose(self) -> None:
-        """Close the idle connections."""
-        while self._idle:
-            await self._idle.popleft().aclose()
-
-
 class WebhookSender:
     """Posts notices. Never raises for what the outside world does: every outcome is a Reply.
 
@@ -202,7 +153,9 @@ class WebhookSender:
         self.per_endpoint = per_endpoint
         self._allow_private = allow_private
         self._places = asyncio.Semaphore(concurrency)
-        self._lines = Lines(allow_private=allow_private, idle_max=concurrency)
+        self._lines = Lines(
+            idle_max=concurrency, keep_alive_s=KEEPALIVE_S, backend=PinnedBackend(allow_private=allow_private)
+        )
 
     async def send(self, *, url: str, secrets: Sequence[str], event_id: str, payload: str, now_ms: int) -> Reply:
         """Post a notice signed with every secret (two while one is being replaced), and return what came back."""

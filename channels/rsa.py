@@ -5,6 +5,7 @@ interpreter meanwhile), so that a batch of signatures never stands in an event l
 """
 
 import asyncio
+import functools
 import os
 import textwrap
 from collections.abc import Callable
@@ -24,6 +25,8 @@ UNREADABLE = (
 )  # fmt: skip
 
 THREADS = max(2, os.cpu_count() or 2)
+# Keys of our own that are remembered: those of every merchant account of a group, with the versions that come and go.
+KEYS_MAX = 1_024
 
 Result = TypeVar("Result")
 
@@ -35,8 +38,12 @@ async def off_loop(work: Callable[..., Result], *arguments: object) -> Result:
     return await asyncio.get_running_loop().run_in_executor(_threads, work, *arguments)
 
 
+@functools.lru_cache(maxsize=KEYS_MAX)
 def private_key(text: str) -> RSAPrivateKey:
-    """Read a private key. Raise ValueError for anything but RSA; the message never shows the key."""
+    """Read a private key, once: its numbers are tested, which takes 40 ms.
+
+    Raise ValueError for anything but RSA; the message never shows the key.
+    """
     try:
         key = serialization.load_pem_private_key(_pem(text, "PRIVATE KEY"), password=None)
     except UNREADABLE:

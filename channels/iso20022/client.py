@@ -12,12 +12,14 @@ A file of many is one request to the bank. What the bank says of the file as a w
 and what it says of an item goes before that.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 
+from channels import rsa
 from channels.iso20022 import mapping, messages
 from channels.iso20022.carriers import BankPort, Reply
 from channels.iso20022.config import ABILITIES, BankAccount, Iso20022Config
@@ -48,6 +50,26 @@ class _Order:
     numbers: tuple[str, ...]
     content: bytes
     is_debit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The bank's newest word on each item, and its word on the file as a whole."""
+
+    items: Mapping[str, messages.Status]
+    whole: messages.Status | None
+
+    @classmethod
+    def of(cls, contents: Iterable[bytes]) -> "_Said":
+        """Read what the bank has said. Raise Malformed."""
+        items: dict[str, messages.Status] = {}
+        whole = None
+        for status in (status for content in contents for status in messages.statuses(content)):
+            if not status.end_to_end_id:
+                whole = whole or status
+            elif (known := items.get(status.end_to_end_id)) is None or status.time_ms > known.time_ms:
+                items[status.end_to_end_id] = status
+        return cls(items, whole)
 
 
 class Iso20022Channel:
@@ -92,7 +114,8 @@ class Iso20022Channel:
         if refused:
             yield refused
         for group in fit.values():
-            yield await self._submit(self._order(group, is_debit=is_debit))
+            # A file of thousands takes a second to write, and as long to read.
+            yield await self._submit(await rsa.off_loop(partial(self._order, group, is_debit=is_debit)))
 
     def _sorted(self, requests: Sequence[Any]) -> tuple[dict[tuple[str, str], list[Any]], list[Answer]]:
         """Part what can be sent, by merchant account and currency, from what cannot."""
@@ -123,7 +146,7 @@ class Iso20022Channel:
         reply = await self._port.submit(order.account, messages.message_id(order.numbers), order.content)
         if reply.outcome is not Outcome.DONE:
             return [Answer(number, reply.outcome, reply.reason, reply.fault) for number in order.numbers]
-        said = self._read(reply)
+        said = await self._read(reply)
         return [self._answer(number, said, order.account, is_debit=order.is_debit) for number in order.numbers]
 
     # --- asking -----------------------------------------------------------------------------------------------------
@@ -145,35 +168,26 @@ class Iso20022Channel:
             return [Answer(number, Outcome.NOT_FOUND) for number in numbers]
         if reply.outcome is not Outcome.DONE:
             return [Answer(number, reply.outcome, reply.reason, reply.fault) for number in numbers]
-        said = self._read(reply)
-        if said is None:
-            return [Answer(number, Outcome.MAYBE, "MALFORMED", Fault.CHANNEL) for number in numbers]
-        known = {status.end_to_end_id for status in said}
+        said = await self._read(reply)
         return [
             self._answer(number, said, account, is_debit=is_debit)
-            if number in known
+            if said is None or number in said.items
             else Answer(number, Outcome.NOT_FOUND if reply.is_whole else Outcome.MAYBE, "NO_STATUS")
             for number in numbers
         ]
 
-    def _read(self, reply: Reply) -> list[messages.Status] | None:
-        found: list[messages.Status] = []
+    async def _read(self, reply: Reply) -> _Said | None:
         try:
-            for content in reply.contents:
-                found += messages.statuses(content)
+            return await rsa.off_loop(_Said.of, reply.contents)
         except messages.Malformed as error:
             log.error("answer_malformed", channel_id=self._config.channel_id, problem=str(error)[:200])
             return None
-        return found
 
-    def _answer(
-        self, number: str, said: Sequence[messages.Status] | None, account: BankAccount, *, is_debit: bool
-    ) -> Answer:
+    def _answer(self, number: str, said: _Said | None, account: BankAccount, *, is_debit: bool) -> Answer:
         """Take the bank's newest word on an item, else its word on the file, else none: it has taken the file."""
         if said is None:
             return Answer(number, Outcome.MAYBE, "MALFORMED", Fault.CHANNEL)
-        own = [status for status in said if status.end_to_end_id == number]
-        status = max(own, key=lambda item: item.time_ms) if own else next((s for s in said if not s.end_to_end_id), None)
+        status = said.items.get(number, said.whole)
         if status is None:
             return Answer(number, Outcome.ACCEPTED, "TAKEN")
         answer = mapping.answer_of(number, status, merchant_no=account.merchant_no, is_debit=is_debit)

@@ -162,7 +162,8 @@ def _document(version: str, root: str) -> tuple[etree._Element, etree._Element]:
 
 
 def _put(parent: etree._Element, name: str, content: str = "") -> etree._Element:
-    made = etree.SubElement(parent, f"{{{etree.QName(parent).namespace}}}{name}")
+    space = str(parent.tag).partition("}")[0]
+    made = etree.SubElement(parent, f"{space}}}{name}")
     if content:
         made.text = content
     return made
@@ -370,7 +371,7 @@ def _expect(content: bytes, name: str) -> etree._Element:
 
 
 def _local(element: etree._Element) -> str:
-    return str(etree.QName(element).localname)
+    return str(element.tag).rpartition("}")[2]
 
 
 def _child(parent: etree._Element, name: str) -> etree._Element | None:

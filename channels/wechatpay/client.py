@@ -30,7 +30,6 @@ from typing import NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from channels import rsa
 from channels.asking import side_by_side
@@ -105,7 +104,6 @@ class WechatpayChannel:
         self._files = HttpTransport(HttpLimits(connections_max=4, total_s=BILL_TOTAL_S))
         self._clock_ms = clock_ms
         self._room = asyncio.Semaphore(config.connections_max)
-        self._own_keys: dict[str, RSAPrivateKey] = {}
         self._learned: dict[str, dict[str, PlatformKey]] = {}
         self._learned_s: dict[str, float] = {}
         self._learning: dict[str, asyncio.Lock] = {}
@@ -153,7 +151,7 @@ class WechatpayChannel:
             url = messages.text(item, "h5_url", required=True)
             return "REDIRECT", f"{url}&redirect_url={quote(return_url, safe='')}" if return_url else url
         prepay_id = messages.text(item, "prepay_id", required=True)
-        key = await self._own_key(merchant)
+        key = merchant.private_key
         time_s, nonce = str(self._clock_ms() // 1000), secrets.token_hex(8)
         if product == "jsapi":
             package = f"prepay_id={prepay_id}"
@@ -431,10 +429,7 @@ class WechatpayChannel:
     async def _exchange(self, merchant: Merchant, call: Call) -> _Said:
         """Send one call and verify what comes back. Raise ValueError for a verified answer that is no object."""
         url = self._config.base_url + call.target
-        try:
-            headers = await self._headers(merchant, call.method, call.target, call.body)
-        except ValueError:
-            return Lost(Outcome.NOT_SENT, "KEY_INVALID", Fault.CONFIG)
+        headers = await self._headers(merchant, call.method, call.target, call.body)
         reply = await self._transport.send(call.method, url, headers=headers, body=call.body.encode())
         if isinstance(reply, Lost):
             return reply
@@ -449,10 +444,9 @@ class WechatpayChannel:
         return heard
 
     async def _headers(self, merchant: Merchant, method: str, target: str, body: str = "") -> dict[str, str]:
-        key = await self._own_key(merchant)
         time_s, nonce = self._clock_ms() // 1000, secrets.token_hex(16)
         sign = partial(
-            signing.authorization, key, mchid=merchant.mchid, serial_no=merchant.serial_no, method=method,
+            signing.authorization, merchant.private_key, mchid=merchant.mchid, serial_no=merchant.serial_no, method=method,
             target=target, body=body, time_s=time_s, nonce=nonce,
         )  # fmt: skip
         signed = await rsa.off_loop(sign)
@@ -462,13 +456,6 @@ class WechatpayChannel:
             "content-type": "application/json",
             "wechatpay-serial": merchant.seal.serial,
         }
-
-    async def _own_key(self, merchant: Merchant) -> RSAPrivateKey:
-        """Read a merchant's key once, for that takes milliseconds. Raise ValueError for one that is none."""
-        key = self._own_keys.get(merchant.mchid)
-        if key is None:
-            key = self._own_keys[merchant.mchid] = await rsa.off_loop(rsa.private_key, merchant.private_key)
-        return key
 
     async def _problem(self, merchant: Merchant, reply: Reply) -> str:
         """Tell why an answer proves nothing, "" if it is signed by the platform and of now."""

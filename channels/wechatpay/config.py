@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 from channels import rsa
 from channels.port import Ability
@@ -86,7 +86,7 @@ class Merchant:
     mchid: str
     appid: str
     serial_no: str
-    private_key: str = field(repr=False)
+    private_key: RSAPrivateKey = field(repr=False)
     api_keys: tuple[bytes, ...] = field(repr=False)
     platform: Mapping[str, PlatformKey] = field(repr=False)
     seal: PlatformKey = field(repr=False)
@@ -108,7 +108,7 @@ class Merchant:
             mchid=account.merchant_no,
             appid=str(account.terms.get("appid") or settings["appid"]),
             serial_no=own["mch_serial_no"],
-            private_key=own["mch_private_key"],
+            private_key=rsa.private_key(own["mch_private_key"]),
             api_keys=api_keys,
             platform={key.serial: key for key in reversed(known)},
             seal=known[0],

@@ -77,8 +77,11 @@ def _warm(running: Any, key: str) -> None:
 
 def _saturated(result: dict[str, Any]) -> str:
     used = sum(result["cores_used"].values()) + result["load_generator_cores"]
+    return _of_cores(used, max(result["cores_used"], key=result["cores_used"].get, default=""))
+
+
+def _of_cores(used: float, busiest: str) -> str:
     cores = psutil.cpu_count() or 1
-    busiest = max(result["cores_used"], key=result["cores_used"].get, default="")
     full = "all cores are busy" if used > 0.9 * cores else "the cores are not all busy"
     return f"{used:.2f} of {cores} cores used ({full}); most by: {busiest}"
 
@@ -261,6 +264,56 @@ def callbacks(
     finish(result, as_json=as_json, bars=bars)
 
 
+@app.command()
+def wire(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each wire and the bare work are measured, in turn.")] = 3,
+    seconds: Seconds = 4,
+    as_json: Json = False,
+) -> None:
+    """Payments over each real channel's wire, both sides signing, against the bare HTTP and RSA behind them."""
+    from ops.bench.wire import LOADS
+
+    result: dict[str, Any] = {"bench": "wire"}
+    with tempfile.TemporaryDirectory(prefix="paydesk-bench-wire-") as scratch:
+        wires = Path(scratch) / "wires.json"
+        with stage.server("wire", "serve", "--wires", wires) as simulator:
+            stage.wait_for_file(wires)
+            for kind in LOADS:
+                result[kind] = _wire(kind, wires, simulator, rounds, seconds)
+                console.print(f"{kind}: {result[kind]}")
+    bars: dict[str, tuple[float, str, float]] = {}
+    for kind in LOADS:
+        bars[f"{kind}, ratio to the bare work"] = (result[kind]["ratio"], ">=", 0.5)
+        bars[f"{kind}, loop_busy_max_ms"] = (result[kind]["loop_busy_max_ms"], "<=", 20)
+        bars[f"{kind}, failed"] = (result[kind]["failed"], "<=", 0)
+    finish(result, as_json=as_json, bars=bars)
+
+
+def _wire(kind: str, wires: Path, simulator: int, rounds: int, seconds: float) -> dict[str, Any]:
+    sample, port = wires.with_name(f"{kind}.sample"), stage.free_port()
+    stage.call("wire", "sample", "--kind", kind, "--wires", wires, "--sample", sample)
+    ours: list[dict[str, Any]] = []
+    bare: list[dict[str, Any]] = []
+    with stage.server("wire_bare", "--port", port, "--sample", sample) as server:
+        stage.wait_for_port(port)
+        for _ in range(rounds):
+            ours.append(stage.call("wire", "pay", "--kind", kind, "--wires", wires, "--server", simulator, "--seconds", seconds))
+            bare.append(stage.call("wire", "bare", "--sample", sample, "--port", port, "--server", server, "--seconds", seconds))
+    middle = {name: statistics.median(run[name] for run in ours) for name in ("per_s", "cpu_us", "loop_late_p99_ms")}
+    cores = {side: statistics.median(run["cores_used"][side] for run in ours) for side in ("connector", "wire")}
+    return middle | {
+        "bare_per_s": statistics.median(run["per_s"] for run in bare),
+        "bare_cpu_us": statistics.median(run["cpu_us"] for run in bare),
+        "ratio": round(statistics.median(mine["per_s"] / other["per_s"] for mine, other in zip(ours, bare, strict=True)), 3),
+        "ratio_cpu": round(statistics.median(b["cpu_us"] for b in bare) / middle["cpu_us"], 3),
+        "loop_busy_max_ms": max(run["loop_busy_max_ms"] for run in ours),
+        "loop_late_max_ms": max(run["loop_late_max_ms"] for run in ours),
+        "failed": sum(sum(run["failed"].values()) for run in ours),
+        "cores_used": cores,
+        "saturated": _of_cores(sum(cores.values()), max(cores, key=lambda side: cores[side])),
+    }
+
+
 @app.command("audit")
 def audit_chain(
     entries: Annotated[int, typer.Option(min=1, help="Entries to verify.")] = 100_000,
@@ -286,5 +339,6 @@ def everything(as_json: Json = False) -> None:
     footprint(30, as_json)
     neighbours(50, 3, 10, as_json)
     callbacks(100, 1_000, 15, as_json)
+    wire(3, 4, as_json)
     audit_chain(100_000, 100, as_json)
     growth(5_000_000, 15, as_json)

@@ -94,17 +94,23 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def echo() -> Iterator[str]:
-    """Run the bare echo server; yields its address."""
-    port = free_port()
-    command = [sys.executable, "-m", "ops.bench.echo", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment())
+def server(module: str, *arguments: object) -> Iterator[int]:
+    """Run a server in its own process; yields its id."""
+    process = subprocess.Popen([sys.executable, "-m", f"ops.bench.{module}", *map(str, arguments)], env=environment())
     try:
-        wait_for_port(port)
-        yield f"127.0.0.1:{port}"
+        yield process.pid
     finally:
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def echo() -> Iterator[str]:
+    """Run the bare echo server; yields its address."""
+    port = free_port()
+    with server("echo", "--port", port):
+        wait_for_port(port)
+        yield f"127.0.0.1:{port}"
 
 
 def free_port() -> int:
@@ -126,6 +132,15 @@ def wait_for_port(port: int, timeout_s: float = 10) -> None:
             return
         time.sleep(0.05)
     sys.exit(f"nothing listens on port {port} after {timeout_s:.0f} s")
+
+
+def wait_for_file(path: Path, timeout_s: float = 60) -> None:
+    """Return when a file is there."""
+    deadline_s = time.monotonic() + timeout_s
+    while not path.exists():
+        if time.monotonic() > deadline_s:
+            sys.exit(f"{path} is not there after {timeout_s:.0f} s")
+        time.sleep(0.05)
 
 
 def tree(roots: Sequence[int]) -> list[psutil.Process]:

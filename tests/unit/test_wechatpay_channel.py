@@ -229,7 +229,7 @@ class TestCharges:
     async def test_a_merchant_whose_key_is_none_sends_nothing(self) -> None:
         bench = Bench(accounts=(kit.Account(MCHID, kit.key_mode() | {"mch_private_key": "no key"}),))
         answer = await bench.ask("charge", charge())
-        assert (answer.outcome, answer.reason) == (Outcome.NOT_SENT, "KEY_INVALID")
+        assert (answer.outcome, answer.reason) == (Outcome.NOT_SENT, "SECRET_MISSING")
 
 
 class TestAnswers:
