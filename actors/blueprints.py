@@ -18,6 +18,7 @@ from actors import meters
 from actors.directory import Directory
 from domain.expiry import unreliable_from_ms
 from domain.refusals import Refused, Violation, invalid
+from storage import credentials as credential_store
 from storage import desk as desk_store
 from storage.credentials import with_credentials
 from storage.database import Database, DatabaseUnavailable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from actors.router import Router
     from actors.sealer import Sealer
     from actors.sweeper import Sweeper
+    from domain.credentials import Learned
     from domain.health import HealthSnapshot
     from simulator.wire.server import Wires
     from simulator.world import World
@@ -101,6 +103,9 @@ async def connector(*, channel_id: str, database_url: str, directory: Directory,
     async def note_change(snapshot: "HealthSnapshot") -> None:
         await database.run(channel_store.note_change, snapshot)
 
+    async def keep_certificates(learned: Sequence["Learned"]) -> None:
+        await database.run(credential_store.learn, vault, channel_id, learned, now_ms=clock_ms())
+
     made = Connector(
         channel_id=channel_id,
         channel=make_channel(row.kind, channel_id, settings, accounts, transport),
@@ -109,6 +114,7 @@ async def connector(*, channel_id: str, database_url: str, directory: Directory,
         report=lambda tenant_id, bulk: directory.evidence_mailbox(tenant_id, bulk=bulk),
         publish=publish,
         note_change=note_change,
+        keep_certificates=keep_certificates,
         probe_merchant_no=accounts[0].merchant_no if accounts else "",
         registry=registry,
     )

@@ -19,7 +19,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from actors.mailbox import Mailbox
 from actors.messages import Operation, Task, TenantEvidence
-from channels.port import Answer, Channel, Lookup, TakesOver
+from channels.port import Answer, Channel, Learns, Lookup, TakesOver
+from domain.credentials import Learned
 from domain.evidence import Evidence, Fault, Outcome, Source
 from domain.health import ChannelHealth, Health, HealthSnapshot, OutcomeClass, classify
 from domain.identifiers import attempt_number
@@ -38,6 +39,10 @@ READY_S = 0.025
 # After so many replies without an answer, one in PATIENCE_EVERY waits to see whether the channel has become quick.
 LATE_MAX = 4
 PATIENCE_EVERY = 32
+# Certificates are offered a day before they are used. What was learnt is kept, and what a callback asks for is looked
+# for, within a second or so.
+LEARN_EVERY_S = 12 * 3_600.0
+LEARN_TICK_S = 1.0
 # How often a rate limit is looked at while charges wait for it.
 PUMP_S = 0.02
 
@@ -82,6 +87,7 @@ class Connector:
         report: Callable[[str, bool], Mailbox[TenantEvidence, str]],
         publish: Callable[[HealthSnapshot], Awaitable[None]],
         note_change: Callable[[HealthSnapshot], Awaitable[None]],
+        keep_certificates: Callable[[Sequence[Learned]], Awaitable[None]],
         probe_merchant_no: str,
         registry: CollectorRegistry,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -93,6 +99,8 @@ class Connector:
         self._report = report
         self._publish = publish
         self._note_change = note_change
+        self._keep_certificates = keep_certificates
+        self._learn_due_s = 0.0
         self._probe_merchant_no = probe_merchant_no
         self._clock_ms = clock_ms
         self._queue: deque[Task] = deque()
@@ -119,10 +127,14 @@ class Connector:
         self._score = Gauge("channel_score", "Health of a channel, 0 to 100", ["channel"], registry=registry)
         self._state = Gauge("channel_state", "1 for the state a channel is in", ["channel", "state"], registry=registry)
         self._security = Counter("security_rejects", "Answers that failed verification", ["reason"], registry=registry)
+        self._unknown_words = Counter(
+            "channel_unknown_words", "What channels said in words of no manual", ["channel"], registry=registry
+        )
 
     async def start(self) -> None:
-        """Begin to weigh and publish health."""
+        """Begin to weigh and publish health, and to look for new certificates of the channel."""
         self._spawn(self._watch())
+        self._spawn(self._follow_certificates())
 
     async def ping(self) -> dict[str, Any]:
         """Tell that the event loop turns."""
@@ -166,6 +178,28 @@ class Connector:
     async def _close_later(self, channel: Channel) -> None:
         await asyncio.sleep(self._limits.timeout_s + STALL_S)  # nobody waits for it any longer
         await channel.aclose()
+
+    async def look_for_certificates(self) -> None:
+        """Learn that a callback names a certificate that we do not hold."""
+        self._learn_due_s = 0.0
+
+    async def _follow_certificates(self) -> None:
+        """Have what the channel learns kept, so that callbacks are verified with it too, and what is made anew knows it."""
+        waiting: list[Learned] = []
+        while True:
+            channel = self._channel
+            try:
+                if isinstance(channel, Learns):
+                    if time.monotonic() >= self._learn_due_s:
+                        self._learn_due_s = time.monotonic() + LEARN_EVERY_S
+                        await channel.learn()
+                    waiting += channel.take_learned()
+                if waiting:
+                    await self._keep_certificates(waiting)
+                    waiting = []
+            except Exception:
+                log.exception("certificates_not_kept", channel_id=self._channel_id)
+            await asyncio.sleep(LEARN_TICK_S)
 
     async def heard_callback(self, delays_ms: Sequence[int]) -> None:
         """Note how long callbacks took; a channel that calls back is alive."""
@@ -283,6 +317,8 @@ class Connector:
                 said = OutcomeClass.NEUTRAL if self._stood_still(now_ms - sent_ms) else classify(answer.outcome, answer.fault)
                 self._health.observe(said, now_ms - sent_ms, now_ms)
             answered[answer.outcome, answer.fault] += 1
+            if answer.reason == "UNKNOWN_WORD":
+                self._unknown_words.labels(self._channel_id).inc()
             if answer.reason == "SIGNATURE_INVALID":
                 self._security.labels(answer.reason).inc()
                 log.warning("answer_signature_invalid", channel_id=self._channel_id, number=answer.number)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from domain.credentials import Learned
 from domain.evidence import Evidence, Fault, Outcome
 
 
@@ -323,11 +324,16 @@ Answers = AsyncIterator[list[Answer]]
 
 
 class CallbackRefused(Exception):
-    """A callback that proves nothing; `reason` is SIGNATURE_INVALID, STALE_TIMESTAMP or MALFORMED. Nothing was changed."""
+    """A callback that proves nothing; `reason` is SIGNATURE_INVALID, STALE_TIMESTAMP or MALFORMED. Nothing was changed.
 
-    def __init__(self, reason: str) -> None:
+    `names_new_certificate` says that it names a certificate that we do not hold, as forgers do, and as the other side does
+    when it has a new one.
+    """
+
+    def __init__(self, reason: str, *, names_new_certificate: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.names_new_certificate = names_new_certificate
 
 
 class Notice(NamedTuple):
@@ -377,6 +383,19 @@ class TakesOver(Protocol):
 
     def take_over(self, old: Channel) -> None:
         """Hear answers for those who wait for `old` too."""
+        ...
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """A channel whose other side replaces its certificates, and offers for download what follows."""
+
+    async def learn(self) -> None:
+        """Fetch what is offered; however often this is asked, the other side is asked now and then."""
+        ...
+
+    def take_learned(self) -> list[Learned]:
+        """Return what was learnt since this was asked last, also from answers that named a new certificate."""
         ...
 
 

@@ -26,6 +26,14 @@ class Credentials(NamedTuple):
         return f"Credentials(version={self.version}, values=<{', '.join(sorted(self.values))}>)"
 
 
+class Learned(NamedTuple):
+    """Certificates that the other side signs with, now or soon, in PEM. `name` is the credential that holds such."""
+
+    merchant_no: str
+    name: str
+    certificates: str
+
+
 class State(StrEnum):
     """What a version is used for."""
 

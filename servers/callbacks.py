@@ -6,6 +6,7 @@ once that is committed. A replay is acknowledged and changes nothing. What names
 better proof, is parked and not acknowledged: the channel will come again.
 """
 
+import asyncio
 import functools
 import time
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
-from actors.directory import Directory
+from actors.directory import CALL_TIMEOUT_S, Directory
 from actors.mailbox import Mailbox
 from actors.messages import TenantEvidence
 from actors.peers import PeerLost
@@ -36,6 +37,8 @@ BODY_BYTES_MAX = 256 * 1024
 _TEXTS_MAX = (95, 64, 64, 64, 32, 128)
 NUMBER_MAX = 253_402_300_799_999
 WAITING_MAX = 5_000
+# Callbacks that name new certificates cause so few downloads, whatever a forger names.
+CERTIFICATES_PAUSE_S = 60.0
 BATCH_MAX = 100
 
 
@@ -61,12 +64,17 @@ class CallbackIngress:
         self._database = database
         self._readers: dict[str, CallbackReader] = {}
         self._readers_version = -1
+        self._ask_again_s: dict[str, float] = {}
+        self._asking: set[asyncio.Future[object]] = set()
         self._inbox: Mailbox[_Item, str] = Mailbox(self._apply, depth_max=WAITING_MAX, batch_max=BATCH_MAX)
         self._results = Counter(
             "callback", "Callbacks by what became of them", ["channel", "result"], registry=registry
         )
         self._security = Counter(
             "security_rejects", "Callbacks that failed verification", ["reason"], registry=registry
+        )
+        self._unknown_words = Counter(
+            "channel_unknown_words", "What channels said in words of no manual", ["channel"], registry=registry
         )
         self._delay = Histogram(
             "callback_delay_seconds", "From the channel's success to its callback", registry=registry,
@@ -93,9 +101,13 @@ class CallbackIngress:
             # Signatures and certificates are verified beside the loop, so that a flood of them holds nobody up.
             notice = _sane(await rsa.off_loop(read))
         except CallbackRefused as refused:
+            if refused.names_new_certificate:
+                self._ask_for_certificates(channel_id)
             self._security.labels(refused.reason).inc()
             self._results.labels(channel_id, refused.reason).inc()
             return PlainTextResponse(refused.reason, status_code=401 if "SIGN" in refused.reason else 400)
+        if notice.evidence.reason == "UNKNOWN_WORD":
+            self._unknown_words.labels(channel_id).inc()
         return await self._take(channel_id, reader, _Item(channel_id, notice, body))
 
     async def _take(self, channel_id: str, reader: CallbackReader, item: _Item) -> Response:
@@ -109,6 +121,22 @@ class CallbackIngress:
             return PlainTextResponse("not settled yet: come again", status_code=404)
         content_type, acknowledgement = reader.acknowledgement()
         return Response(acknowledgement, media_type=content_type)
+
+    def _ask_for_certificates(self, channel_id: str) -> None:
+        """Have the connector look whether the channel has a new one; the channel comes again, and by then it may be known."""
+        now_s = time.monotonic()
+        if now_s < self._ask_again_s.get(channel_id, 0.0):
+            return
+        self._ask_again_s[channel_id] = now_s + CERTIFICATES_PAUSE_S
+        peer = self._directory.peer(f"channel/{channel_id}")
+        asking = asyncio.ensure_future(peer.call("look_for_certificates", timeout_s=CALL_TIMEOUT_S))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asked)
+
+    def _asked(self, asking: "asyncio.Future[object]") -> None:
+        self._asking.discard(asking)
+        if not asking.cancelled() and isinstance(asking.exception(), PeerLost):
+            log.info("connector_not_reached")  # it looks at its start
 
     def _reader(self, channel_id: str) -> CallbackReader | None:
         desk = self._desk.desk

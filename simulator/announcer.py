@@ -33,6 +33,7 @@ _FLAWS = {
     Kind.CALLBACK_PROBE_SIGNATURE: Flaw.PROBE_SIGNATURE,
     Kind.CALLBACK_STALE: Flaw.STALE_TIME,
     Kind.CALLBACK_OTHER_CERTIFICATE: Flaw.OTHER_CERTIFICATE,
+    Kind.CALLBACK_NEW_CERTIFICATE: Flaw.NEW_CERTIFICATE,
 }
 
 Strikes = Callable[[Kind, Attempt | Side, str], bool]
@@ -110,9 +111,13 @@ class Announcer:
         def told(acknowledged: bool) -> None:
             self._hear(record, tries, sent_ms, acknowledged)
 
-        # Only the first send is flawed: a real channel that made a mistake sends better ones later.
+        # Only the first send is flawed: a real channel that made a mistake sends better ones later. A new key is no mistake.
         subject, mark = subject_of(record), _mark(record)
-        flaws = (flaw for kind, flaw in _FLAWS.items() if tries == 0 and self._strikes(kind, subject, mark))
+        flaws = (
+            flaw
+            for kind, flaw in _FLAWS.items()
+            if (tries == 0 or flaw is Flaw.NEW_CERTIFICATE) and self._strikes(kind, subject, mark)
+        )
         post = self._post(record, self._telling(record), nonce=str(tries), told=told, flaw=next(flaws, Flaw.NONE))
         if held and self._held is None:
             self._held = post

@@ -67,7 +67,8 @@ class Flaw(StrEnum):
     NO_SIGNATURE = "NO_SIGNATURE"
     PROBE_SIGNATURE = "PROBE_SIGNATURE"  # WeChat Pay tests whether merchants verify at all
     STALE_TIME = "STALE_TIME"  # signed rightly, an hour ago
-    OTHER_CERTIFICATE = "OTHER_CERTIFICATE"  # signed rightly, by a key that the merchant does not know
+    OTHER_CERTIFICATE = "OTHER_CERTIFICATE"  # signed rightly, by a key that the channel does not vouch for
+    NEW_CERTIFICATE = "NEW_CERTIFICATE"  # signed rightly, by the key that follows the channel's present one
 
 
 class Outgoing(NamedTuple):

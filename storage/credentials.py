@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import structlog
 from sqlalchemy import Connection, text
 
-from domain.credentials import Credentials, State
+from domain.credentials import VALUE_LENGTH_MAX, Credentials, Learned, Material, State
 from domain.refusals import Kind, Refusal, Refused
-from storage import audit, materials
+from storage import audit, expiry, materials
 from storage import desk as desk_store
 from storage.acts import Act, Ask, register
 from storage.desk import AccountRow, Desk
@@ -206,6 +206,71 @@ def next_version(connection: Connection, owner: Owner) -> int:
     return int(newest) + 1
 
 
+def learn(
+    connection: Connection, vault: Vault, channel_id: str, learned: Sequence[Learned], *, now_ms: int
+) -> None:
+    """Add certificates of the other side to the version that signs, and tell whose account it is.
+
+    They are not a version of their own: nothing of ours changes with them, and nobody has to activate them.
+    """
+    for merchant_no, name, certificates in learned:
+        accounts = connection.execute(
+            text(
+                """SELECT tenant_id, account_id FROM merchant_accounts
+                   WHERE channel_id = :channel_id AND merchant_no = :merchant_no"""
+            ),
+            {"channel_id": channel_id, "merchant_no": merchant_no},
+        ).all()
+        for tenant_id, account_id in accounts:
+            owner = Owner(tenant_id, OwnerKind.ACCOUNT, account_id)
+            fingerprint = _add_certificates(connection, vault, owner, name, certificates, now_ms=now_ms)
+            if fingerprint:
+                expiry.tell_of_signer(
+                    connection, tenant_id=tenant_id, channel_id=channel_id, fingerprint=fingerprint, now_ms=now_ms
+                )
+
+
+def _add_certificates(
+    connection: Connection, vault: Vault, owner: Owner, name: str, certificates: str, *, now_ms: int
+) -> str:
+    """Return the fingerprint of the newest certificate that was added, "" where all are there."""
+    row = connection.execute(
+        text(
+            """SELECT version, sealed, shown FROM credentials WHERE tenant_id = :tenant_id AND owner_kind = :kind
+               AND owner_id = :owner_id AND state = 'ACTIVE' ORDER BY version DESC LIMIT 1 FOR UPDATE"""
+        ),
+        owner._asdict(),
+    ).one_or_none()
+    if row is None:
+        return ""
+    place = owner.place(row.version)
+    values = json.loads(vault.open(connection, place, bytes(row.sealed)))
+    bundle = materials.bundled(values.get(name, ""), certificates, now_ms=now_ms)
+    if name not in values or bundle == values[name] or len(bundle) > VALUE_LENGTH_MAX:
+        return ""
+    values[name] = bundle
+    kinds = {item["name"]: Material(item["material"]) for item in row.shown}
+    shown, _ = materials.read(values, kinds, now_ms=now_ms, digest=vault.keys(connection, owner.tenant_id).digest)
+    before, after = (next(item for item in group if item["name"] == name)
+                     for group in (row.shown, [item._asdict() for item in shown]))  # fmt: skip
+    ends_ms = [item.not_after_ms for item in shown if item.not_after_ms]
+    connection.execute(
+        text(
+            """UPDATE credentials SET sealed = :sealed, shown = :shown, not_after = :not_after
+               WHERE tenant_id = :tenant_id AND owner_kind = :kind AND owner_id = :owner_id AND version = :version"""
+        ),
+        {**owner._asdict(), "version": row.version, "shown": json.dumps([item._asdict() for item in shown]),
+         "sealed": vault.seal(connection, place, json.dumps(values).encode()),
+         "not_after": datetime.fromtimestamp(min(ends_ms) / 1000, UTC) if ends_ms else None},
+    )  # fmt: skip
+    entry = audit.Entry(
+        owner.tenant_id, "connector", "Credentials.LearnCertificates", "credentials",
+        f"{owner.kind}/{owner.owner_id}/{row.version}", {name: before}, {name: after},
+    )  # fmt: skip
+    audit.append(connection, [entry])
+    return str(after["fingerprint"])
+
+
 # --- acts ---------------------------------------------------------------------------------------------------------------
 
 
@@ -318,7 +383,7 @@ def bring_to(
     ).all()
     there = {row[0]: json.loads(vault.open(connection, owner.place(row[0]), bytes(row[1]))) for row in rows}
     for values in reversed(wanted):  # the first of them is the newest
-        if dict(values) not in there.values():
+        if not any(_holds(held, values) for held in there.values()):
             guessed = {name: materials.guess(value) for name, value in values.items()}
             digest = vault.keys(connection, owner.tenant_id).digest
             shown, _ = materials.read(values, guessed, now_ms=0, digest=digest)
@@ -326,3 +391,11 @@ def bring_to(
     for version, values in there.items():
         if not keep_others and values not in [dict(item) for item in wanted]:
             retire(connection, owner, version)
+
+
+def _holds(held: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Tell whether a version is what is wanted, perhaps with certificates that were learnt since."""
+    return held.keys() == wanted.keys() and all(
+        held[name] == value or ("BEGIN CERTIFICATE" in value and held[name].startswith(value))
+        for name, value in wanted.items()
+    )

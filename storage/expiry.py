@@ -345,16 +345,29 @@ def note_peer(connection: Connection, *, channel_id: str, fingerprint: str, not_
     ).one()
     if known[0] or not known[1]:
         return False
-    title = f"Paydesk: channel {channel_id} shows another TLS certificate"
-    body = f"{title}, {fingerprint}. If nobody announced it, ask the channel."
-    targets = _targets(connection)
     tenants = connection.execute(
         text("SELECT DISTINCT tenant_id FROM merchant_accounts WHERE channel_id = :channel_id"), {"channel_id": channel_id}
     ).scalars()
+    title = f"Paydesk: channel {channel_id} shows another TLS certificate"
+    body = f"{title}, {fingerprint}. If nobody announced it, ask the channel."
+    _tell_of_peer(connection, list(tenants), f"{channel_id}/{fingerprint}", (title, body), now_ms=now_ms)
+    return True
+
+
+def tell_of_signer(connection: Connection, *, tenant_id: str, channel_id: str, fingerprint: str, now_ms: int) -> None:
+    """Tell a tenant that a channel has a new certificate to sign with."""
+    title = f"Paydesk: channel {channel_id} has a new certificate to sign with"
+    body = f"{title}, {fingerprint}. It was fetched from the channel and is verified with. If nobody announced it, ask."
+    _tell_of_peer(connection, [tenant_id], f"{channel_id}/{fingerprint}", (title, body), now_ms=now_ms)
+
+
+def _tell_of_peer(
+    connection: Connection, tenants: Sequence[str], object_id: str, told: tuple[str, str], *, now_ms: int
+) -> None:
+    targets = _targets(connection)
     rows = [
-        (tenant_id, "PEER_CERTIFICATE", f"{channel_id}/{fingerprint}", 0, target_id, title, body)
+        (tenant_id, "PEER_CERTIFICATE", object_id, 0, target_id, *told)
         for tenant_id in tenants
         for target_id in ("", *targets.get((tenant_id, False), ()))
     ]
     _write(connection, rows, now_ms=now_ms)
-    return True

@@ -53,6 +53,19 @@ def read(
     return shown, violations
 
 
+def bundled(held: str, offered: str, *, now_ms: int) -> str:
+    """Return certificates in PEM with those that are offered beside them, still count, and are not there yet."""
+    if not held:
+        return held
+    known = {found.fingerprint(hashes.SHA256()) for found in x509.load_pem_x509_certificates(_pem(held, "CERTIFICATE"))}
+    fresh = [
+        found.public_bytes(serialization.Encoding.PEM).decode()
+        for found in x509.load_pem_x509_certificates(offered.encode())
+        if found.fingerprint(hashes.SHA256()) not in known and found.not_valid_after_utc.timestamp() * 1_000 > now_ms
+    ]
+    return "".join([held if held.endswith("\n") or not fresh else f"{held}\n", *fresh])
+
+
 def guess(value: str) -> Material:
     """Tell by its frame what a value is, where nobody has declared it."""
     if "BEGIN CERTIFICATE" in value:

@@ -436,9 +436,11 @@ class UnionPayCallbacks:
             raise CallbackRefused("MALFORMED") from error
         if evidence.reason == "UNKNOWN_WORD":
             log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=mapping.word_of(said)[:64])
-        # A trade has one number at UnionPay; its notice is sent again unchanged until it is heard.
-        notify_id = f"{said.get('queryId') or said['orderId']}-{said.get('txnType', '')}-{said.get('respCode', '')}"
-        return Notice(notify_id, evidence)
+        # A trade has one number at UnionPay; its notice is sent again unchanged until it is heard. Another notice of the same
+        # trade must not be taken for a copy, whatever it says differently.
+        trade = said.get("queryId") or said["orderId"]
+        parts = (trade, *(said.get(name, "") for name in ("txnType", "respCode", "txnAmt", "merId")))
+        return Notice("-".join(parts), evidence)
 
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what UnionPay takes as "heard": any answer with status 200."""

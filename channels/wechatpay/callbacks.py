@@ -4,6 +4,7 @@ The serial number in the headers chooses the key, and with it the merchants that
 API key opens the message is the one that it is for, and the only one that it may speak of.
 """
 
+import re
 from typing import NamedTuple
 
 import structlog
@@ -16,6 +17,8 @@ from channels.wechatpay.messages import Json
 log = structlog.get_logger()
 
 ALGORITHM = "AEAD_AES_256_GCM"
+# As certificates have it: at most twenty bytes.
+_SERIAL = re.compile("[0-9A-F]{1,40}")
 
 
 class _Signer(NamedTuple):
@@ -37,7 +40,9 @@ class WechatpayCallbacks:
         """Verify the signature over time, nonce and raw bytes, then the time, then open and read."""
         merchants = self._signed_for(headers, body, now_ms)
         if not merchants:
-            raise CallbackRefused("SIGNATURE_INVALID")
+            serial = headers.get("wechatpay-serial", "")
+            is_new = serial not in self._signers and _SERIAL.fullmatch(serial) is not None
+            raise CallbackRefused("SIGNATURE_INVALID", names_new_certificate=is_new)
         if not signing.is_timely(headers, now_ms=now_ms):
             raise CallbackRefused("STALE_TIMESTAMP")
         try:

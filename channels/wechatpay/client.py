@@ -55,6 +55,7 @@ from channels.port import (
 from channels.wechatpay import mapping, messages, signing
 from channels.wechatpay.config import ABILITIES, Merchant, PlatformKey, WechatpayConfig, platform_keys
 from channels.wechatpay.messages import Call, Json
+from domain.credentials import Learned
 from domain.evidence import Fault, Outcome
 
 log = structlog.get_logger()
@@ -106,6 +107,7 @@ class WechatpayChannel:
         self._room = asyncio.Semaphore(config.connections_max)
         self._learned: dict[str, dict[str, PlatformKey]] = {}
         self._learned_s: dict[str, float] = {}
+        self._fresh: list[Learned] = []
         self._learning: dict[str, asyncio.Lock] = {}
 
     async def aclose(self) -> None:
@@ -477,19 +479,33 @@ class WechatpayChannel:
 
     # --- certificates -----------------------------------------------------------------------------------------------
 
+    async def learn(self) -> None:
+        """Fetch the certificates of the platform for every merchant who verifies by some."""
+        for merchant in self._config.merchants.values():
+            if any(key.not_after_ms for key in merchant.platform.values()):
+                await self._learn(merchant)
+
+    def take_learned(self) -> list[Learned]:
+        """Return certificates that no merchant's credentials hold yet."""
+        taken, self._fresh = self._fresh, []
+        return taken
+
     async def _learn(self, merchant: Merchant) -> None:
-        """Fetch the platform's certificates because an answer was signed by one that we do not know."""
+        """Fetch the platform's certificates, if that was not done just now."""
         async with self._learning.setdefault(merchant.mchid, asyncio.Lock()):
             now_s = time.monotonic()
             if now_s - self._learned_s.get(merchant.mchid, -CERTIFICATES_PAUSE_S) < CERTIFICATES_PAUSE_S:
                 return
             self._learned_s[merchant.mchid] = now_s
             bundle = await self.certificates(merchant.mchid)
-            if bundle:
-                self._learned[merchant.mchid] = {key.serial: key for key in platform_keys(bundle)}
+            found = {key.serial: key for key in platform_keys(bundle)} if bundle else {}
+            fresh = sorted(found.keys() - merchant.platform.keys() - self._learned.get(merchant.mchid, {}).keys())
+            if fresh:
+                self._learned[merchant.mchid] = found
+                self._fresh.append(Learned(merchant.mchid, "platform_certs", bundle))
                 log.warning(
                     "certificates_learned", channel_id=self._config.channel_id, merchant_no=merchant.mchid,
-                    serials=sorted(self._learned[merchant.mchid]),
+                    serials=fresh,
                 )  # fmt: skip
 
     async def certificates(self, merchant_no: str) -> str:

@@ -122,14 +122,14 @@ def statement(pay: WeChatPay) -> None:
 
 
 def controls(pay: WeChatPay, notify_url: str) -> None:
-    for kind in ("ANSWER_BAD_SIGNATURE", "ANSWER_PROBE_SIGNATURE", "ANSWER_NO_SIGNATURE"):
+    for kind in ("ANSWER_BAD_SIGNATURE", "ANSWER_PROBE_SIGNATURE", "ANSWER_NO_SIGNATURE", "ANSWER_OTHER_CERTIFICATE"):
         fault(kind, 1)
         refused(f"{kind} is refused", pay.query, out_trade_no="life0000001")
         fault(kind, 0)
-    fault("ANSWER_OTHER_CERTIFICATE", 1)
+    fault("ANSWER_NEW_CERTIFICATE", 1)
     code, said = pay.query(out_trade_no="life0000001")
     held("a new certificate is fetched and believed", (code, json.loads(said)["trade_state"]), (200, "REFUND"))
-    fault("ANSWER_OTHER_CERTIFICATE", 0)
+    fault("ANSWER_NEW_CERTIFICATE", 0)
     other = KIND["accounts"][1]["values"]["mch_private_key"]
     code, said = client(notify_url, private_key=other).query(out_trade_no="life0000001")
     held("another merchant's key signs for nobody else", (code, json.loads(said)["code"]), (401, "SIGN_ERROR"))

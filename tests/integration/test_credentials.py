@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from typer.testing import CliRunner
 
+from domain.credentials import Learned
 from domain.expiry import DAY_MS
 from ops import address, secret_commands
 from protos.paydesk.v1 import approvals_pb2, approvals_pb2_grpc, credentials_pb2, credentials_pb2_grpc
@@ -263,3 +264,35 @@ def _remind(connection: Any) -> None:
            VALUES (decode(repeat('ab', 32), 'hex'), 'key_short', 'pnc', 'zhang', '{}', now() + interval '3 days')"""
     )
     assert expiry.plan(connection, now_ms=now_ms) == 1
+
+
+async def test_certificates_that_were_learnt_stand_beside_the_old_ones_in_the_version_that_signs(emptied_database_url: str) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    old, new, over = (certificate_pem(now_ms + days * DAY_MS, name=f"{days} days") for days in (20, 800, -1))
+    document = {"accounts": [{
+        "account_id": "pnc_one", "tenant_id": "pnc", "channel_id": "one", "merchant_no": "m1", "terms": {"methods": ["QR"]},
+        "credentials": {"apiv3_key": "k" * 32, "platform_certs": old},
+    }]}  # fmt: skip
+    learned = [Learned("m1", "platform_certs", f"{old}{new}{over}"), Learned("m9", "platform_certs", new)]
+    async with opened_office(emptied_database_url) as office:
+        database, vault = office.database, new_vault()
+        for _ in range(2):  # the second time nothing is new
+            await database.run(store.install, vault, document)
+            await database.run(store.learn, vault, "one", learned, now_ms=now_ms)
+        version, values = (await in_use(office, "pnc_one"))[0]
+        assert (version, values["platform_certs"]) == (2, old + new), "the desk document makes no version anew"
+        desk = await database.run(desk_store.load)
+        (account,) = (account for account in desk.accounts if account.account_id == "pnc_one")
+        assert account.ends_ms > now_ms + 700 * DAY_MS, "what ends is the last of them"
+        told = await database.run(expiry.reminders, tenant_id="pnc", limit=9)
+        assert ["new certificate to sign with" in message.title for message in told] == [True]
+        rows = await database.run(_audited)
+        assert [row[0] for row in rows] == ["ACCOUNT/pnc_one/2"]
+        await database.run(store.learn, vault, "one", [Learned("m1", "other_certs", new)], now_ms=now_ms)
+        assert (await in_use(office, "pnc_one"))[0][1].keys() == {"apiv3_key", "platform_certs"}
+
+
+def _audited(connection: Any) -> Any:
+    return connection.exec_driver_sql(
+        "SELECT object_id FROM audit_entries WHERE operation = 'Credentials.LearnCertificates'"
+    ).all()

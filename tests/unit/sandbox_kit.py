@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,6 +138,7 @@ class Hook:
         self.heard: list[Heard] = []
         self.status = 200
         self.reply = b"success"
+        self.believes: Callable[[Heard], bool] | None = None  # whoever is not believed gets 401
         self.url = ""
 
     @property
@@ -151,7 +152,8 @@ class Hook:
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             self.heard.append(Heard(headers, body))
             length = len(self.reply)
-            writer.write(f"HTTP/1.1 {self.status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n".encode())
+            status = 401 if self.believes is not None and not self.believes(self.heard[-1]) else self.status
+            writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n".encode())
             writer.write(self.reply)
             await writer.drain()
         finally:

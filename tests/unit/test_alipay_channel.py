@@ -257,15 +257,6 @@ async def test_a_days_statements_and_what_is_wrong_with_some(tmp_path: Path) -> 
                 read(bill._replace(content=content), BillKind.TRADE, day, hub.merchant_no)
 
 
-async def test_an_answer_of_a_key_that_we_do_not_know_proves_nothing(tmp_path: Path) -> None:
-    async with desk(tmp_path, "certificates") as hub:
-        for kind in ("ANSWER_OTHER_CERTIFICATE", "ANSWER_NO_SIGNATURE"):
-            await hub.inject(kind)
-            answer = await hub.one("charge", hub.charge("n1"))
-            assert (answer.outcome, answer.reason) == (Outcome.MAYBE, "SIGNATURE_INVALID")
-            await hub.inject(kind, 0)
-
-
 @pytest.mark.parametrize(
     ("params", "sub_code"),
     [({"method": "alipay.nothing"}, "isv.invalid-method"), ({"timestamp": "now"}, "isv.invalid-timestamp"),

@@ -110,6 +110,12 @@ class TestKeys:
         assert "PRIVATE" not in repr(config())
 
 
+# Every code that the manual lists for what we ask.
+GATEWAY_CODES = ["10003", "20000", "20001", "40001", "40002", "40006"]
+TRADE_CODES = ["SYSTEM_ERROR", "TRADE_HAS_SUCCESS", "CONTEXT_INCONSISTENT", "DISCORDANT_REPEAT_REQUEST", "TRADE_HAS_CLOSE", "BUYER_BALANCE_NOT_ENOUGH", "BUYER_BANKCARD_BALANCE_NOT_ENOUGH", "BUYER_SELLER_EQUAL", "TRADE_BUYER_NOT_MATCH", "BUYER_ENABLE_STATUS_FORBID", "PAYMENT_FAIL", "BUYER_PAYMENT_AMOUNT_DAY_LIMIT_ERROR", "BUYER_PAYMENT_AMOUNT_MONTH_LIMIT_ERROR", "BEYOND_PAY_RESTRICTION", "PAYMENT_AUTH_CODE_INVALID", "NO_PAYMENT_INSTRUMENTS_AVAILABLE", "PAYMENT_REQUEST_HAS_RISK", "INVALID_PARAMETER", "ACCESS_FORBIDDEN", "EXIST_FORBIDDEN_WORD", "PARTNER_ERROR", "TOTAL_FEE_EXCEED", "SELLER_BEEN_BLOCKED", "MERCHANT_STATUS_NOT_NORMAL", "PRODUCT_UNSIGN", "USER_NOT_EXIST", "RELATION_QUANTITY_LIMIT", "TRADE_NOT_EXIST", "TRADE_HAS_FINISHED", "TRADE_STATUS_ERROR", "REASON_TRADE_STATUS_INVALID", "REASON_TRADE_REFUND_FEE_ERR", "REFUND_AMT_NOT_EQUAL_TOTAL", "REFUND_FEE_ERROR", "SELLER_BALANCE_NOT_ENOUGH", "REASON_TRADE_BEEN_FREEZEN", "TRADE_NOT_ALLOW_REFUND", "AGREEMENT_NOT_EXIST", "AGREEMENT_INVALID", "AGREEMENT_STATUS_NOT_NORMAL", "MERCHANT_AGREEMENT_NOT_EXIST", "MERCHANT_AGREEMENT_INVALID"]
+TRANSFER_CODES = {"SYSTEM_ERROR", "INVALID_PARAMETER", "EXCEED_LIMIT_SM_AMOUNT", "EXCEED_LIMIT_DM_AMOUNT", "EXCEED_LIMIT_MM_AMOUNT", "PAYCARD_UNABLE_PAYMENT", "PAYEE_NOT_EXIST", "PAYER_STATUS_ERROR", "PAYER_BALANCE_NOT_ENOUGH", "PAYER_USER_INFO_ERROR", "PAYEE_USER_INFO_ERROR", "PAYMENT_INFO_INCONSISTENCY", "CARD_BIN_ERROR", "PAYEE_CARD_INFO_ERROR", "INST_PAY_UNABLE", "MEMO_REQUIRED_IN_TRANSFER_ERROR", "PAYEE_ACC_OCUPIED", "PERM_AML_NOT_REALNAME_REV", "REMARK_HAS_SENSITIVE_WORD", "ORDER_NOT_EXIST"}
+
+
 class TestAnswers:
     @pytest.mark.parametrize(
         "body",
@@ -125,12 +131,16 @@ class TestAnswers:
         answer = messages.read_answer(f'{{ "sign" : "s" , "a_response" : {text} }}'.encode(), "a")
         assert (answer.signed.decode(), answer.signature) == (text, "s")
 
-    def test_every_code_of_the_manual_has_a_meaning_and_any_other_is_seen(self) -> None:
+    @pytest.mark.parametrize("moves_money", [True, False], ids=["request", "question"])
+    def test_every_code_of_the_manual_has_a_meaning_and_any_other_is_seen(self, moves_money: bool) -> None:
+        for code in GATEWAY_CODES:
+            told = mapping.refused("n", {"code": code, "sub_code": "isv.whatever"}, moves_money=moves_money)
+            assert told is not None and told.outcome is not Outcome.DONE
+        assert {f"ACQ.{name}" for name in TRADE_CODES} | TRANSFER_CODES <= mapping._SUB_CODES.keys()
         for sub_code in mapping._SUB_CODES:
-            for moves_money in (True, False):
-                answer = mapping.refused("n", {"code": "40004", "sub_code": sub_code}, moves_money=moves_money)
-                assert answer is not None and answer.reason == sub_code.removeprefix("ACQ.")[:64]
-                assert answer.outcome is not Outcome.DONE or sub_code == "ACQ.TRADE_HAS_SUCCESS"
+            answer = mapping.refused("n", {"code": "40004", "sub_code": sub_code}, moves_money=moves_money)
+            assert answer is not None and answer.reason == sub_code.removeprefix("ACQ.")[:64]
+            assert answer.outcome is not Outcome.DONE or sub_code == "ACQ.TRADE_HAS_SUCCESS"
         for inner in ({"code": "40004", "sub_code": "ACQ.PURPLE"}, {"code": "77"}, {}):
             with pytest.raises(mapping.UnknownWord):
                 mapping.refused("n", inner, moves_money=True)

@@ -13,6 +13,7 @@ from actors.connector import Connector, Limits
 from actors.mailbox import Mailbox
 from actors.messages import Operation, Task, TenantEvidence
 from channels.port import Ability, Answer, Charge, Lookup, RefundLookup, RefundRequest
+from domain.credentials import Learned
 from domain.evidence import Evidence, Fault, Outcome, Source
 from domain.health import ChannelHealth, Health, HealthPolicy, HealthSnapshot
 from tests.samples import NOW_MS
@@ -75,6 +76,8 @@ class Scene:
     def __init__(self, reply: Reply, limits: Limits | None = None, policy: HealthPolicy | None = None) -> None:
         self.channel = FakeChannel(reply)
         self.heard: list[Evidence] = []
+        self.learnt: list[Learned] = []
+        self.storage_fails = 0
         self.published: list[HealthSnapshot] = []
         self.noted: list[HealthSnapshot] = []
         self.router_fails = False
@@ -83,9 +86,15 @@ class Scene:
         box: Mailbox[TenantEvidence, str] = Mailbox(self._report, depth_max=10_000)
         self.connector = Connector(
             channel_id="c1", channel=self.channel, health=self.health, limits=limits or Limits(timeout_s=0.1),
-            report=lambda *_: box, publish=self._keep(self.published), note_change=self._keep(self.noted),
+            report=lambda *_: box, publish=self._keep(self.published), note_change=self._keep(self.noted), keep_certificates=self._learnt,
             probe_merchant_no="m1", registry=self.registry,
         )  # fmt: skip
+
+    async def _learnt(self, learned: Sequence[Learned]) -> None:
+        if self.storage_fails:
+            self.storage_fails -= 1
+            raise ConnectionError("no database")
+        self.learnt += learned
 
     @staticmethod
     def _keep(into: list[HealthSnapshot]) -> Callable[[HealthSnapshot], Awaitable[None]]:
@@ -377,3 +386,45 @@ async def test_dispatch_answers_before_the_channel_does() -> None:
     begin_s = time.monotonic()
     await scene.ask(Operation.CHARGE, "n1")
     assert time.monotonic() - begin_s < 0.2
+
+
+class LearningChannel(FakeChannel):
+    """The other side offers a certificate after some questions."""
+
+    def __init__(self) -> None:
+        super().__init__(pays)
+        self.offers: list[Learned] = []
+        self.questions = 0
+
+    async def learn(self) -> None:
+        self.questions += 1
+
+    def take_learned(self) -> list[Learned]:
+        taken, self.offers = self.offers, []
+        return taken
+
+
+async def test_what_a_channel_learns_is_kept_even_when_storage_is_away_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connector_module, "LEARN_TICK_S", 0.01)
+    scene = Scene(pays)
+    channel = LearningChannel()
+    await scene.connector.speak_through(channel)
+    scene.storage_fails = 2
+    await scene.connector.start()
+    channel.offers = [Learned("m1", "platform_certs", "a new certificate")]
+    while not scene.learnt:
+        await asyncio.sleep(0.005)
+    assert (scene.storage_fails, channel.questions) == (0, 1), "it is asked at the start, and then twice a day"
+    await scene.connector.look_for_certificates()
+    await asyncio.sleep(0.1)
+    assert (len(scene.learnt), channel.questions) == (1, 2)
+
+
+async def test_a_word_of_no_manual_is_counted_for_those_who_watch() -> None:
+    async def purple(requests: Sequence[Any]) -> AsyncIterator[list[Answer]]:
+        yield [Answer(number_of(request), Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL) for request in requests]
+
+    scene = Scene(purple)
+    await scene.ask(Operation.QUERY, "n1", "n2")
+    await scene.hears(2)
+    assert scene.registry.get_sample_value("channel_unknown_words_total", {"channel": "c1"}) == 2

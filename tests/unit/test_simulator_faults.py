@@ -286,7 +286,8 @@ async def test_answer_unknown_word_lies_about_the_word_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "kind", ["ANSWER_NO_SIGNATURE", "ANSWER_PROBE_SIGNATURE", "ANSWER_STALE", "ANSWER_OTHER_CERTIFICATE"]
+    "kind",
+    ["ANSWER_NO_SIGNATURE", "ANSWER_PROBE_SIGNATURE", "ANSWER_STALE", "ANSWER_OTHER_CERTIFICATE", "ANSWER_NEW_CERTIFICATE"],
 )
 async def test_a_flawed_seal_is_no_signature_of_the_sandbox(tmp_path: Path, kind: str) -> None:
     async with opened(tmp_path) as world:
@@ -312,6 +313,16 @@ async def test_a_callback_with_a_flaw_comes_again_without_it(tmp_path: Path, kin
         age_s = START_MS // 1_000 - int(first.headers["sandbox-timestamp"])
         assert (first.is_signed, age_s) == (signed, 3_600 if kind == "CALLBACK_STALE" else 0)
         assert second.is_signed and first.notice == second.notice
+
+
+async def test_a_new_key_signs_every_send(tmp_path: Path) -> None:
+    async with hooked() as hook, opened(tmp_path, ASYNCHRONOUS) as world:
+        client = Client(world)
+        await client.inject("CALLBACK_NEW_CERTIFICATE")
+        await client.charge("a1", notify_url=hook.url)
+        hook.reply = b"no"
+        await world.advance(60)
+        assert [heard.is_signed for heard in hook.heard[:3]] == [False, False, False], "the sandbox has no other"
 
 
 async def test_success_flips(tmp_path: Path) -> None:

@@ -217,50 +217,6 @@ async def test_refunds_and_payouts_have_notices_of_their_own(hub: Hub) -> None:
     assert (told[number("p1")].outcome, told[number("p1")].amount_minor) == (Outcome.DONE, 500)
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [("CALLBACK_NO_SIGNATURE", "SIGNATURE_INVALID"), ("CALLBACK_STALE", "SIGNATURE_INVALID"),
-     ("CALLBACK_OTHER_CERTIFICATE", "SIGNATURE_INVALID"), ("FORGED_SIGNATURE", "SIGNATURE_INVALID")],
-)  # fmt: skip
-async def test_a_notice_with_a_wrong_seal_is_refused_and_the_true_one_heard(hub: Hub, kind: str, reason: str) -> None:
-    await hub.fault(kind)
-    await hub.charge("n1")
-    await hub.world.advance(400)
-    (heard,) = await hub.hears(1)
-    assert heard.evidence.outcome is Outcome.DONE
-    assert hub.refused == [reason]
-
-
-async def test_a_forger_with_a_true_key_is_found_by_amount_and_merchant(hub: Hub) -> None:
-    for kind in ("FORGED_AMOUNT", "FORGED_MERCHANT", "CALLBACK_DUPLICATE", "CALLBACK_EARLY"):
-        await hub.fault(kind)
-    await hub.charge("n1")
-    await hub.world.advance(60)
-    heard = {(told.evidence.merchant_no, told.evidence.amount_minor) for told in await hub.hears(4)}
-    assert heard == {(MERCHANT, 10_000), (MERCHANT, 1), (OTHER, 10_000)}
-    ids = [
-        told.notify_id
-        for told in hub.heard
-        if told.evidence.amount_minor == 10_000 and told.evidence.merchant_no == MERCHANT
-    ]
-    assert len(set(ids)) == 1 < len(ids), "copies have one id"
-
-
-@pytest.mark.parametrize(
-    "kind", ["ANSWER_BAD_SIGNATURE", "ANSWER_NO_SIGNATURE", "ANSWER_STALE", "ANSWER_OTHER_CERTIFICATE"]
-)
-async def test_an_answer_with_a_wrong_seal_proves_nothing(hub: Hub, kind: str) -> None:
-    await hub.fault(kind)
-    answer = await hub.charge("n1")
-    assert (answer.outcome, answer.reason) == (Outcome.MAYBE, "SIGNATURE_INVALID")
-
-
-async def test_another_amount_is_told_as_it_is(hub: Hub) -> None:
-    await hub.charge("n1")
-    await hub.fault("ANSWER_OTHER_AMOUNT")
-    assert (await hub.ask("query", Lookup(number("n1"), MERCHANT))).amount_minor == 10_001
-
-
 async def test_an_answer_to_another_question_proves_nothing(hub: Hub) -> None:
     """A replay: signed rightly, and about somebody else's money."""
     await hub.charge("n1")

@@ -290,6 +290,6 @@ async def test_callbacks_are_read_with_a_public_key_and_with_certificates(tmp_pa
 async def test_a_certificate_that_follows_is_learned_while_answers_come(tmp_path: Path) -> None:
     async with house(tmp_path, without=("platform_public_key", "platform_public_key_id")) as h:
         await h.paid()
-        await h.fault("ANSWER_OTHER_CERTIFICATE", 0.5)
+        await h.fault("ANSWER_NEW_CERTIFICATE", 0.5)
         answers = await asyncio.gather(*(h.ask("query", Lookup("order0001", "m1")) for _ in range(20)))
         assert {answer.outcome for answer in answers} == {Outcome.DONE}

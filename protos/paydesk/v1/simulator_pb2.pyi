@@ -89,6 +89,8 @@ class Fault(_message.Message):
         KIND_BILL_LINES_TWICE: _ClassVar[Fault.Kind]
         KIND_BILL_OTHER_MERCHANT: _ClassVar[Fault.Kind]
         KIND_BILL_CORRECTED: _ClassVar[Fault.Kind]
+        KIND_ANSWER_NEW_CERTIFICATE: _ClassVar[Fault.Kind]
+        KIND_CALLBACK_NEW_CERTIFICATE: _ClassVar[Fault.Kind]
     KIND_UNSPECIFIED: Fault.Kind
     KIND_TIMEOUT_TAKEN: Fault.Kind
     KIND_TIMEOUT_NOT_TAKEN: Fault.Kind
@@ -135,6 +137,8 @@ class Fault(_message.Message):
     KIND_BILL_LINES_TWICE: Fault.Kind
     KIND_BILL_OTHER_MERCHANT: Fault.Kind
     KIND_BILL_CORRECTED: Fault.Kind
+    KIND_ANSWER_NEW_CERTIFICATE: Fault.Kind
+    KIND_CALLBACK_NEW_CERTIFICATE: Fault.Kind
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]

@@ -15,6 +15,8 @@ from simulator.codec import Flaw
 from simulator.wire import forge
 from simulator.wire.accounts import Account
 
+_CERTIFICATES = {Flaw.OTHER_CERTIFICATE: "stranger", Flaw.NEW_CERTIFICATE: "next"}
+
 
 def text_of(params: Mapping[str, str], *, without: tuple[str, ...]) -> str:
     """Return what is signed: sorted k=v, joined with &, without empty values."""
@@ -43,17 +45,17 @@ class Seal:
     """How an answer or a callback is to be signed: the key and the number of its certificate, or not at all."""
 
     def __init__(self, account: Account, flaw: Flaw) -> None:
-        other = flaw is Flaw.OTHER_CERTIFICATE
-        self._key = account.own["stranger_key" if other else "alipay_key"]
+        which = _CERTIFICATES.get(flaw, "alipay")
+        self._key = account.own[f"{which}_key"]
         self._flaw = flaw
-        self.certificate_sn = account.own["stranger_cert_sn" if other else "alipay_cert_sn"]
+        self.certificate_sn = account.own[f"{which}_cert_sn"]
 
     async def sign(self, text: str, charset: str = "utf-8") -> str:
         """Return the signature in base64; "" where none is wanted."""
         if self._flaw is Flaw.NO_SIGNATURE:
             return ""
         signature = await asyncio.to_thread(_sign, self._key, text.encode(charset))
-        if self._flaw not in (Flaw.NONE, Flaw.OTHER_CERTIFICATE):
+        if self._flaw not in (Flaw.NONE, *_CERTIFICATES):
             signature = signature[::-1]
         return base64.b64encode(signature).decode()
 

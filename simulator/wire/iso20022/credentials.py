@@ -12,7 +12,7 @@ BANK_CODE = "105100000017"
 
 def make_keys(merchant_no: str) -> Keys:
     """Make what the hub is given and what the bank keeps. The account's number is derived from the customer's."""
-    customer, bank, stranger = forge.rsa_key(), forge.rsa_key(), forge.rsa_key()
+    customer, bank, following, stranger = forge.rsa_key(), forge.rsa_key(), forge.rsa_key(), forge.rsa_key()
     hub = {
         "sign_private_key": forge.private_pem(customer),
         "bank_public_key": forge.public_pem(bank),
@@ -22,6 +22,8 @@ def make_keys(merchant_no: str) -> Keys:
     own = {
         "customer_public_key": forge.public_pem(customer),
         "bank_key": forge.private_pem(bank),
+        "next_key": forge.private_pem(following),
+        "next_public_key": forge.public_pem(following),
         "stranger_key": forge.private_pem(stranger),
     }
     return hub, own

@@ -17,6 +17,7 @@ from simulator.wire.accounts import Account
 
 SKEW_S = 300
 STALE_S = 3_600
+_KEYS = {Flaw.OTHER_CERTIFICATE: "stranger_key", Flaw.NEW_CERTIFICATE: "next_key"}
 
 
 def is_signed(account: Account, headers: Mapping[str, str], target: str, body: bytes) -> bool:
@@ -42,7 +43,7 @@ async def seal(account: Account, target: str, body: bytes, flaw: Flaw, *, real_m
     headers = {"bank-time": str(now_s)}
     if flaw is Flaw.NO_SIGNATURE:
         return headers
-    key = account.own["stranger_key" if flaw is Flaw.OTHER_CERTIFICATE else "bank_key"]
+    key = account.own[_KEYS.get(flaw, "bank_key")]
     signature = await asyncio.to_thread(_sign, key, _message(target, headers["bank-time"], body))
     if flaw in (Flaw.BAD_SIGNATURE, Flaw.PROBE_SIGNATURE):
         signature = signature[::-1]

@@ -18,6 +18,7 @@ def make_keys(merchant_no: str) -> Keys:
     middle = forge.issued("Sandbox OCA1", organisation=ORGANISATION, by=root, is_authority=True)
     merchant = forge.issued(f"041@{merchant_no}@Sandbox merchant@1", organisation=ORGANISATION, by=middle)
     signs = forge.issued(PLATFORM_NAME, organisation=ORGANISATION, by=middle)
+    following = forge.issued(PLATFORM_NAME, organisation=ORGANISATION, by=middle)
     # Over since the first day of 2025.
     expired = forge.issued(PLATFORM_NAME, organisation=ORGANISATION, by=middle, days=366)
     encrypts = forge.issued("041@SIM@encrypt@1", organisation=ORGANISATION, by=middle)
@@ -35,6 +36,8 @@ def make_keys(merchant_no: str) -> Keys:
         "merchant_cert_id": str(merchant.certificate.serial_number),
         "sign_key": signs.key_pem,
         "sign_cert": signs.certificate_pem,
+        "next_key": following.key_pem,
+        "next_cert": following.certificate_pem,
         "expired_key": expired.key_pem,
         "expired_cert": expired.certificate_pem,
         "stranger_key": stranger.key_pem,

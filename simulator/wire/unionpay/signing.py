@@ -17,7 +17,7 @@ from simulator.codec import Flaw
 from simulator.wire import forge
 from simulator.wire.accounts import Account
 
-_CERTIFICATES = {Flaw.STALE_TIME: "expired", Flaw.OTHER_CERTIFICATE: "stranger"}
+_CERTIFICATES = {Flaw.STALE_TIME: "expired", Flaw.OTHER_CERTIFICATE: "stranger", Flaw.NEW_CERTIFICATE: "next"}
 
 load_key = functools.lru_cache(maxsize=256)(forge.load_key)
 

@@ -20,6 +20,8 @@ from simulator.wire.accounts import Account
 
 SCHEME = "WECHATPAY2-SHA256-RSA2048"
 SKEW_S = 300
+# Of a certificate that is never offered for download.
+STRANGER_SERIAL = "5A5A" * 10
 _PAIR = re.compile(r'\s*(\w+)="([^"]*)"\s*(?:,|$)')
 _FIELDS = frozenset({"mchid", "nonce_str", "timestamp", "serial_no", "signature"})
 _OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303 - the platform's choice
@@ -75,8 +77,10 @@ async def sealed_headers(
     nothing is from the time when there were only certificates.
     """
     serial, key = account.own["cert_serial"], account.own["cert_key"]
-    if flaw is Flaw.OTHER_CERTIFICATE:
+    if flaw is Flaw.NEW_CERTIFICATE:
         serial, key = account.own["next_serial"], account.own["next_key"]
+    elif flaw is Flaw.OTHER_CERTIFICATE:
+        serial, key = STRANGER_SERIAL, account.own["public_key"]
     elif wanted == account.hub["platform_public_key_id"]:
         serial, key = wanted, account.own["public_key"]
     time_s = real_ms // 1_000
