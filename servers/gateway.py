@@ -235,6 +235,7 @@ class Gateway:
             try:
                 for payment in await peer.call("outcomes", self._name, timeout_s=15.0):
                     self._resolve(payment)
+                await asyncio.sleep(0)  # who waited is answered before the next question is put together
             except PeerLost as error:
                 log.info("router_lost", shard=shard, error=str(error))
                 await asyncio.sleep(RETRY_S)
