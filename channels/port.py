@@ -477,3 +477,7 @@ class CallbackReader(Protocol):
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return the content type and body with which this channel wants a callback acknowledged."""
         ...
+
+    def refusal(self, reason: str) -> tuple[str, bytes]:
+        """Return the content type and body with which it wants to be told that it was not: it comes again."""
+        ...

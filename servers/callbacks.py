@@ -93,7 +93,7 @@ class CallbackIngress:
             return PlainTextResponse("", status_code=400)
         if body is None:
             self._results.labels(channel_id, "TOO_LARGE").inc()
-            return PlainTextResponse("too large", status_code=413)
+            return _refused(reader, "TOO_LARGE", 413)
         read = functools.partial(
             reader.read, headers=dict(request.headers), body=body, now_ms=time.time_ns() // 1_000_000
         )
@@ -105,7 +105,7 @@ class CallbackIngress:
                 self._ask_for_certificates(channel_id)
             self._security.labels(refused.reason).inc()
             self._results.labels(channel_id, refused.reason).inc()
-            return PlainTextResponse(refused.reason, status_code=401 if "SIGN" in refused.reason else 400)
+            return _refused(reader, refused.reason, 401 if "SIGN" in refused.reason else 400)
         if notice.evidence.reason == "UNKNOWN_WORD":
             self._unknown_words.labels(channel_id).inc()
         return await self._take(channel_id, reader, _Item(channel_id, notice, body))
@@ -115,10 +115,10 @@ class CallbackIngress:
             result = await self._inbox.put(item)
         except (Refused, PeerLost, DatabaseUnavailable):
             self._results.labels(channel_id, "NOT_TAKEN").inc()
-            return PlainTextResponse("try again", status_code=503)
+            return _refused(reader, "NOT_TAKEN", 503)
         self._results.labels(channel_id, result).inc()
         if result == "PARKED":
-            return PlainTextResponse("not settled yet: come again", status_code=404)
+            return _refused(reader, "NOT_SETTLED_YET", 404)
         content_type, acknowledgement = reader.acknowledgement()
         return Response(acknowledgement, media_type=content_type)
 
@@ -189,6 +189,11 @@ class CallbackIngress:
             delay_ms = max(0, evidence.time_ms - evidence.success_time_ms)
             self._delay.observe(delay_ms / 1000)
             self._directory.delay_mailbox(item.channel_id).tell(delay_ms)
+
+
+def _refused(reader: CallbackReader, reason: str, status: int) -> Response:
+    content_type, body = reader.refusal(reason)
+    return Response(body, status_code=status, media_type=content_type)
 
 
 def _sane(notice: Notice) -> Notice:

@@ -9,6 +9,7 @@
 | `query_refund`   | always               | what became of that           | DONE, ACCEPTED, REJECTED, NOT_FOUND, MAYBE      |
 | `read`           | if there are callbacks | what a callback proves      | a Notice, or CallbackRefused                    |
 | `acknowledgement`| if there are callbacks | how to say "heard"          | content type and body                           |
+| `refusal`        | if there are callbacks | how to say "come again"     | content type and body                           |
 | `aclose`         | always               | to let go of connections      |                                                 |
 
 Every method takes a list and yields answers as they come, one per request. Nothing that the outside world does raises.
@@ -142,3 +143,7 @@ class TemplateCallbacks:
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what the channel takes as "heard"."""
         return "application/json", b'{"heard":true}'
+
+    def refusal(self, reason: str) -> tuple[str, bytes]:
+        """Return how it is told that it must come again."""
+        return "text/plain", reason.encode()

@@ -435,6 +435,10 @@ class AlipayCallbacks:
         """Return the seven letters that Alipay waits for."""
         return "text/plain", b"success"
 
+    def refusal(self, reason: str) -> tuple[str, bytes]:
+        """Return what Alipay counts as a failure, as anything else than success."""
+        return "text/plain", b"fail"
+
     @staticmethod
     def _notice(fields: Mapping[str, str], merchant: Merchant, now_ms: int) -> Notice:
         notify_id = fields["notify_id"]

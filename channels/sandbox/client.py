@@ -243,3 +243,7 @@ class SandboxCallbacks:
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what the sandbox takes as "heard"."""
         return "text/plain", b"success"
+
+    def refusal(self, reason: str) -> tuple[str, bytes]:
+        """Return how it is told that it must come again."""
+        return "text/plain", reason.encode()

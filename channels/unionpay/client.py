@@ -445,3 +445,7 @@ class UnionPayCallbacks:
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what UnionPay takes as "heard": any answer with status 200."""
         return "text/plain", b"ok"
+
+    def refusal(self, reason: str) -> tuple[str, bytes]:
+        """Return a text that nobody reads: UnionPay looks at the status."""
+        return "text/plain", reason.encode()

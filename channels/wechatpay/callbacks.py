@@ -4,6 +4,7 @@ The serial number in the headers chooses the key, and with it the merchants that
 API key opens the message is the one that it is for, and the only one that it may speak of.
 """
 
+import json
 import re
 from typing import NamedTuple
 
@@ -65,6 +66,10 @@ class WechatpayCallbacks:
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what the platform takes as "heard"."""
         return "application/json", b'{"code":"SUCCESS","message":"OK"}'
+
+    def refusal(self, reason: str) -> tuple[str, bytes]:
+        """Return what the platform shows to a merchant who looks for what went wrong."""
+        return "application/json", json.dumps({"code": "FAIL", "message": reason}).encode()
 
     def _add(self, key: PlatformKey, merchant: Merchant) -> None:
         signers = self._signers.setdefault(key.serial, [])

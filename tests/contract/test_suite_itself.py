@@ -70,6 +70,9 @@ class BelievesEveryone:
     def acknowledgement(self) -> tuple[str, bytes]:
         return "text/plain", b"ok"
 
+    def refusal(self, reason: str) -> tuple[str, bytes]:
+        return "text/plain", reason.encode()
+
 
 def believes_everyone() -> Bench:
     bench = TemplateBench()
