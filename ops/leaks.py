@@ -3,17 +3,20 @@
 What is looked for are markers: secrets and personal data that a test or a drill has put in on purpose.
 """
 
+import json
 import mmap
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from sqlalchemy import Connection
 
 from actors.environment import ray_directory
 
 # The folders below a data directory in which somebody writes down what happens.
-LOG_SUFFIXES = (".log", ".out", ".err", ".txt", ".json", ".jsonl", ".1")
+_LOG = re.compile(r"\.(log|out|err|txt|json|jsonl)(\.\d+)?$")
 # What holds secrets by its nature, and is for its owner alone.
 KEPT = frozenset({"master.key", "keys.pepper", "development-keys.json", "ray.token", "client.token"})
 # The sandbox is the channel's side: it has the secrets that a channel has.
@@ -40,7 +43,7 @@ def logs_of(directory: Path) -> list[Path]:
         path
         for root in dict.fromkeys(roots)
         for path in root.rglob("*")
-        if path.is_file() and not path.is_symlink() and path.suffix in LOG_SUFFIXES and path.name not in KEPT
+        if path.is_file() and not path.is_symlink() and _LOG.search(path.name) and path.name not in KEPT
         and not _NOT_OURS & {part.name for part in (path, *path.parents)}
     }  # fmt: skip
     postgres = directory / "postgres"
@@ -53,8 +56,13 @@ def _in_file(file: Path, markers: Sequence[str]) -> Iterator[Leak]:
         return
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for number, marker in enumerate(markers):
-            if content.find(marker.encode()) >= 0:
+            if any(content.find(form.encode()) >= 0 for form in _forms(marker)):
                 yield Leak(number, str(file))
+
+
+def _forms(marker: str) -> set[str]:
+    """Return how a marker is written by those who write down what happens: as it is, in JSON, and in URLs."""
+    return {marker, json.dumps(marker)[1:-1], quote(marker, safe="")}
 
 
 def columns_of(connection: Connection) -> Iterator[tuple[str, str]]:
@@ -78,5 +86,5 @@ def _text_of(value: object) -> str:
 
 def _in_text(place: str, text: str, markers: Sequence[str]) -> Iterator[Leak]:
     for number, marker in enumerate(markers):
-        if marker in text:
+        if any(form in text for form in _forms(marker)):
             yield Leak(number, place)

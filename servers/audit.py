@@ -34,6 +34,8 @@ class AuditService(audit_pb2_grpc.AuditServicer):
     def __init__(self, database: Database, heads: SignedHeads) -> None:
         self._database = database
         self._heads = heads
+        # A walk keeps a connection for seconds, and a gateway has few.
+        self._one_walk = asyncio.Semaphore(1)
 
     async def SearchAudit(
         self, request: audit_pb2.SearchAuditRequest, context: Any
@@ -97,9 +99,10 @@ class AuditService(audit_pb2_grpc.AuditServicer):
             signed = (await asyncio.to_thread(self._heads.read)).get(tenant_id, [])
         except HeadsDamaged as error:
             raise Refused(Refusal(Kind.FORBIDDEN_BY_STATE, "AUDIT_HEADS_DAMAGED", str(error))) from error
-        verdict = await self._database.run(
-            store.verify, tenant_id=tenant_id, signed=signed, first_index=first, last_index=last
-        )
+        async with self._one_walk:
+            verdict = await self._database.run(
+                store.verify, tenant_id=tenant_id, signed=signed, first_index=first, last_index=last
+            )
         response = audit_pb2.VerifyAuditResponse(
             sound=verdict.finding is None, checked_count=verdict.checked_count, last_index=verdict.last_index,
             signed_heads_count=len(signed),

@@ -168,6 +168,9 @@ async def serve(
     if settings.reflection:
         names = (*service_names(), health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
+    if settings.tls is not None:
+        left = Gauge("tls_cert_days_left", "Days until the certificate that we show ends", registry=registry)
+        left.set_function(settings.tls.days_left)
     _listen(server, settings)
     await server.start()
     await _set_health(healthy, health_pb2.HealthCheckResponse.SERVING)

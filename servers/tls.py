@@ -6,11 +6,13 @@ stored, see `servers/identity.py`.
 
 import asyncio
 import ssl
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
 import structlog
+from cryptography import x509
 
 log = structlog.get_logger()
 
@@ -34,6 +36,14 @@ class Files(NamedTuple):
         context.load_cert_chain(self.certificate, self.key)
         if self.client_authority is not None:
             context.load_verify_locations(self.client_authority)
+
+    def days_left(self) -> float:
+        """Return how many days are left until the certificate ends; 0 when it can't be read just now."""
+        try:
+            certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        except (OSError, ValueError):
+            return 0.0
+        return round((certificate.not_valid_after_utc.timestamp() - time.time()) / 86_400, 1)
 
 
 def server_credentials(files: Files) -> grpc.ServerCredentials:

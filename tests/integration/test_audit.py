@@ -1,6 +1,8 @@
 """The audit trail on real PostgreSQL: append-only, sealed in the order of commits, and every hand found at its place."""
 
+import asyncio
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -298,3 +300,22 @@ async def test_filters_and_pages_of_a_search(emptied_database_url: str) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await auditor.SearchAudit(bad)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT and "filter.operation" in str(caught.value.details())
+
+
+async def test_those_who_verify_long_chains_leave_a_way_for_others(
+    emptied_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def walks(_: Any, **__: Any) -> audit.Verdict:
+        over.wait(10)
+        return audit.Verdict(0, 0, b"", None)
+
+    async with opened_office(emptied_database_url) as office:
+        auditor = await office.stub(audit_pb2_grpc.AuditStub, "AUDITOR")
+        monkeypatch.setattr(audit, "verify", walks)
+        calls = [auditor.VerifyAudit(audit_pb2.VerifyAuditRequest()) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        assert not (await auditor.SearchAudit(audit_pb2.SearchAuditRequest(), timeout=2)).entries
+        over.set()
+        assert all([(await call).sound for call in calls])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from ops import leaks
 from protos.paydesk.v1 import credentials_pb2, credentials_pb2_grpc
@@ -28,7 +29,7 @@ async def test_secrets_that_went_through_the_edge_stand_in_no_column(emptied_dat
 
 @pytest.mark.parametrize(
     ("file", "is_log"),
-    [("logs/gateway.log", True), ("logs/engine.log.1", True), ("ray/session_1/logs/worker-1.out", True),
+    [("logs/gateway.log", True), ("logs/engine.log.1", True), ("ray/session_1/logs/gcs.out.5", True), ("ray/session_1/logs/worker-1.out", True),
      ("ray/session_1/logs/raylet.err", True), ("postgres/log", True), ("master.key", False),
      ("development-keys.json", False), ("simulator/ledger.jsonl", False), ("postgres/base/1/1259", False)],
 )  # fmt: skip
@@ -37,3 +38,12 @@ def test_logs_are_read_and_what_holds_secrets_by_nature_is_not(tmp_path: Path, f
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"x {MARKER} x")
     assert leaks.logs_of(tmp_path) == ([path] if is_log else [])
+
+
+async def test_a_name_is_found_however_a_log_writes_it(emptied_database_url: str, tmp_path: Path) -> None:
+    for number, line in enumerate(('{"name": "\\u6b27\\u9633"}', "name 欧阳", "GET /?name=%E6%AC%A7%E9%98%B3")):
+        (tmp_path / f"{number}.log").write_text(line, encoding="utf-8")
+    engine = sqlalchemy.create_engine(emptied_database_url)
+    with engine.connect() as connection:
+        assert [leak.marker for leak in leaks.scan(tmp_path, connection, ["欧阳", "王"])] == [0, 0, 0]
+    engine.dispose()

@@ -98,9 +98,11 @@ async def test_new_files_count_without_a_restart(emptied_database_url: str, auth
     async with opened_office(emptied_database_url, tls=open_files) as office:
         port = office.secure_target.rpartition(":")[2]
         first = await asyncio.to_thread(served, port)
+        assert 29 < open_files.days_left() < 31
         assert ssl.PEM_cert_to_DER_cert(first.decode()) == ssl.PEM_cert_to_DER_cert(files.certificate.read_text())
         files.certificate.write_text("half written")
         os.utime(files.certificate, ns=(1, 1))
+        assert open_files.days_left() == 0, "an alert is due"
         assert await asyncio.to_thread(served, port) == first
         authority.issue("localhost")
         second = await asyncio.to_thread(served, port)
