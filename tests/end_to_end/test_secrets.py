@@ -123,8 +123,8 @@ def test_on_its_last_day_a_certificate_degrades_its_channel_before_anything_fail
     end.FromMilliseconds(time.time_ns() // 1_000_000 + 60_000)
     version = ask("AddCredentials", values={"secret": fresh("short lived")}, not_after=end).version
     ask("ActivateCredentials", version=version)
-    degraded = until(lambda: (h := health()).state == channels_pb2.ChannelHealth.STATE_DEGRADED and h)
-    assert degraded.reason == "CERT_EXPIRED" and degraded.admit_share == 1
+    degraded = until(lambda: (h := health()).reason == "CERT_EXPIRED" and h)
+    assert degraded.state == channels_pb2.ChannelHealth.STATE_DEGRADED and degraded.admit_share == 1
     wanted = routing_pb2.DryRunRouteRequest(
         order_no=fresh(), product_code="TRAVEL_ACC", method=common_pb2.METHOD_BANK_CARD,
         terminal=common_pb2.TERMINAL_H5, amount=common_pb2.Money(amount_minor=1800, currency_code="CNY"),
