@@ -24,6 +24,7 @@ from domain.credentials import Learned
 from domain.evidence import Evidence, Fault, Outcome, Source
 from domain.health import ChannelHealth, Health, HealthSnapshot, OutcomeClass, classify
 from domain.identifiers import attempt_number
+from domain.payments import NOT_FOUND_PATIENCE_S
 from domain.windows import Window
 
 log = structlog.get_logger()
@@ -54,12 +55,17 @@ PROBE_NUMBER = attempt_number(shard=0, now_ms=0, random=bytes(5))
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the contract with a channel allows, and our patience. Beyond `queue_max` a charge is refused as NOT_SENT."""
+    """What the contract with a channel allows, and our patience. Beyond `queue_max` a charge is refused as NOT_SENT.
+
+    `not_found_patience_s` is how long after an order's expiry the channel is believed that it knows nothing of it. Routers
+    keep to it: it may be short where the channel is told the expiry, lets nobody pay after it, and knows what it was paid.
+    """
 
     timeout_s: float = 3.0
     concurrency: int = 2_000
     rate_per_s: float = 0.0  # 0 means no limit
     queue_max: int = 2_000
+    not_found_patience_s: int = NOT_FOUND_PATIENCE_S
 
 
 class _Early:
@@ -322,7 +328,7 @@ class Connector:
             if answer.reason == "SIGNATURE_INVALID":
                 self._security.labels(answer.reason).inc()
                 log.warning("answer_signature_invalid", channel_id=self._channel_id, number=answer.number)
-            self._tell(task, _evidence(operation, task, answer, source, now_ms))
+            self._tell(task, _evidence(operation, task, answer, source, sent_ms))
         for (outcome, fault), count in answered.items():
             self._outcomes.labels(self._channel_id, operation, outcome, fault).inc(count)
         if operation is Operation.CHARGE and heard:
@@ -419,12 +425,12 @@ def _number(task: Task) -> str:
     return request.refund_no if task.operation in _REFUNDS else request.attempt_no  # type: ignore[union-attr]
 
 
-def _evidence(operation: Operation, task: Task, answer: Answer, source: Source, now_ms: int) -> Evidence:
+def _evidence(operation: Operation, task: Task, answer: Answer, source: Source, time_ms: int) -> Evidence:
     outcome = answer.outcome
     if source is Source.QUERY and outcome is Outcome.NOT_SENT:
         outcome = Outcome.MAYBE  # the question was not sent, which says nothing about the charge
     return Evidence(
         task.request.attempt_no, source, outcome, answer.reason, answer.fault, answer.amount_minor,
         answer.currency_code, answer.merchant_no, answer.channel_txn_no, answer.success_time_ms, answer.action_kind,
-        answer.action_value, answer.number if operation in _REFUNDS else "", now_ms,
+        answer.action_value, answer.number if operation in _REFUNDS else "", time_ms,
     )  # fmt: skip

@@ -109,6 +109,7 @@ class Router:
         self._clock_ms = clock_ms
         self._desk: desk_store.Desk | None = None
         self._tables: dict[str, RoutingTable] = {}
+        self._patience_s: dict[str, int] = {}
         self._allowances = Allowances()
         self._snapshots: dict[str, HealthSnapshot] = {}
         self._book = LimitBook()
@@ -142,6 +143,11 @@ class Router:
     def _take_desk(self, desk: desk_store.Desk) -> None:
         self._desk = desk
         self._tables = routing_tables(desk, self._tables)
+        self._patience_s = {
+            channel_id: round(limits["not_found_patience_s"])
+            for channel_id, row in desk.channels.items()
+            if "not_found_patience_s" in (limits := row.settings.get("limits", {}))
+        }
         accounts = [account for table in self._tables.values() for account in table.accounts]
         self._allowances.limits = {account.account_id: account.limits for account in accounts if any(account.limits)}
         self._allowances.are_reserved |= bool(self._allowances.limits)
@@ -461,7 +467,8 @@ class Router:
             if payment is None:
                 results[index] = "UNKNOWN_ATTEMPT"
                 continue
-            verdict = life.apply(payment, item, now_ms=now_ms)
+            patience_s = self._patience_s.get(payment.channel_id, life.NOT_FOUND_PATIENCE_S)
+            verdict = life.apply(payment, item, now_ms=now_ms, not_found_patience_s=patience_s)
             if verdict is life.NOTHING:
                 continue
             if not plan.admits(payment, verdict):

@@ -43,7 +43,8 @@ class Evidence(NamedTuple):
     """One proof about one attempt (or, with `refund_no`, about one refund).
 
     `amount_minor` and `currency_code` are what the channel says it moved, 0 and "" where it does not say.
-    `time_ms` is when we learned it, in Unix milliseconds; `success_time_ms` is the channel's word, 0 if none.
+    `time_ms` is when we learned it, in Unix milliseconds, or of an answer when we asked: what happened meanwhile is not in
+    it. `success_time_ms` is the channel's word, 0 if none.
     """
 
     attempt_no: str

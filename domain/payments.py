@@ -79,11 +79,14 @@ FINAL = frozenset(State) - OPEN
 ATTEMPTS_MAX = 3
 # The same number is sent again when the channel does not know it: twice, then the order is closed there.
 SENDS_MAX = 3
-# Asking a silent or waiting channel: soon at first, since payers wait; at last every half hour until the order expires.
+# Asking a silent or waiting channel: soon at first, since payers wait; at last every half hour.
 QUERY_DELAYS_S = (5, 15, 30, 60, 120, 300, 600, 1800)
+# An order that nobody has paid is closed so long after its expiry: a payer's last second, and clocks that differ.
+CLOSE_AFTER_S = 3
 # A payment whose first answer has not been recorded by then is asked about: longer than any channel's own time-out.
 SUBMIT_PATIENCE_S = 10
-# How long after expiry a channel that knows nothing of a number is believed.
+# How long after expiry a channel that knows nothing of a number is believed, where its settings do not say: questions
+# are known to lag behind payments by minutes.
 NOT_FOUND_PATIENCE_S = 1800
 
 
@@ -151,13 +154,18 @@ class Verdict(NamedTuple):
 NOTHING = Verdict()
 
 
-def apply(payment: Payment, evidence: Evidence, *, now_ms: int) -> Verdict:
+def apply(
+    payment: Payment, evidence: Evidence, *, now_ms: int, not_found_patience_s: int = NOT_FOUND_PATIENCE_S
+) -> Verdict:
     """Tell what one piece of evidence does to a payment. Pure; repeating it gives no further change."""
     if evidence.attempt_no != payment.attempt_no:
         return _about_an_earlier_attempt(evidence)
     if evidence.merchant_no not in ("", payment.merchant_no):
         # True of somebody else's money, or forged with somebody else's key: either way it proves nothing here.
         return _lose(payment, "MERCHANT_MISMATCH")._replace(case_kind="MERCHANT_MISMATCH")
+    if evidence.outcome is Outcome.NOT_FOUND:
+        # No setting may make absence a proof while the channel still lets the payer in.
+        return _not_found(payment, evidence, now_ms, payment.expire_ms + max(0, not_found_patience_s) * 1000)
     return _READERS[evidence.outcome](payment, evidence, now_ms)
 
 
@@ -241,14 +249,14 @@ def _accepted(payment: Payment, evidence: Evidence, now_ms: int) -> Verdict:
     return _move(payment, Event.WAIT) if payment.state in OPEN else NOTHING
 
 
-def _not_found(payment: Payment, evidence: Evidence, now_ms: int) -> Verdict:
+def _not_found(payment: Payment, evidence: Evidence, now_ms: int, believed_ms: int) -> Verdict:
     if payment.state is State.SUCCEEDED:
         return Verdict(case_kind="CONTRADICTION")
     if payment.state not in OPEN:
         return NOTHING
     # What counts is when the channel was asked: an answer may be long on its way, and the number arrive meanwhile.
     asked_ms = min(now_ms, evidence.time_ms or now_ms)
-    is_over = asked_ms >= payment.expire_ms + NOT_FOUND_PATIENCE_S * 1000
+    is_over = asked_ms >= believed_ms
     if payment.state is State.PENDING:
         # Some channels know of a number only when its payer comes, and let none come after its expiry.
         return _move(payment, Event.CONFIRM_CLOSE, payment.close_reason or "EXPIRED") if is_over else NOTHING
@@ -273,10 +281,9 @@ _READERS = {
     Outcome.NOT_SENT: _refused,
     Outcome.MAYBE: _maybe,
     Outcome.ACCEPTED: _accepted,
-    Outcome.NOT_FOUND: _not_found,
     Outcome.CLOSED: _closed,
 }
-assert _READERS.keys() == set(Outcome)
+assert _READERS.keys() == set(Outcome) - {Outcome.NOT_FOUND}
 
 
 def wants_close(payment: Payment, *, now_ms: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from domain.payments import QUERY_DELAYS_S, SUBMIT_PATIENCE_S, Payment, State
+from domain.payments import CLOSE_AFTER_S, QUERY_DELAYS_S, SUBMIT_PATIENCE_S, Payment, State
 from storage import payers
 from storage.arrays import columns, text_array
 from storage.payers import SealedPayer
@@ -366,14 +366,18 @@ def open_cases(connection: Connection, cases: Sequence[tuple[str, str, str, str,
 
 
 def claim_due(connection: Connection, *, limit: int) -> list[Payment]:
-    """Take payments whose time has come and put each off to its next step; no two callers get the same one."""
+    """Take payments whose time has come and put each off to its next step; no two callers get the same one.
+
+    The end of an order is a step too, whatever the schedule says: what has expired is closed then.
+    """
     rows = connection.execute(
         text(
             f"""
             WITH due AS (SELECT tenant_id, payment_id FROM payments WHERE next_action_time <= now()
                          ORDER BY next_action_time LIMIT :limit FOR UPDATE SKIP LOCKED)
-            UPDATE payments p SET query_count = least(p.query_count + 1, 1000), next_action_time = now()
-                + ({_DELAYS})[least(p.query_count + 1, {len(QUERY_DELAYS_S)})] * (0.8 + 0.4 * random()) * interval '1 s'
+            UPDATE payments p SET query_count = least(p.query_count + 1, 1000), next_action_time = least(
+                now() + ({_DELAYS})[least(p.query_count + 1, {len(QUERY_DELAYS_S)})] * (0.8 + 0.4 * random()) * interval '1 s',
+                CASE WHEN p.expire_time > now() THEN p.expire_time + interval '{CLOSE_AFTER_S} s' END)
             FROM due WHERE p.tenant_id = due.tenant_id AND p.payment_id = due.payment_id
             RETURNING {PAYMENT_COLUMNS}
             """

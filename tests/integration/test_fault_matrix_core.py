@@ -6,6 +6,7 @@ nothing, in the place of the old one at that very step.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from actors.mailbox import Mailbox
 from actors.messages import Accepted, CloseWish, NewPayment, TenantEvidence
 from actors.router import Router
 from domain.evidence import Evidence, Fault, Outcome, Source
-from domain.payments import Payment, State
+from domain.payments import CLOSE_AFTER_S, QUERY_DELAYS_S, Payment, State
 from domain.refusals import Kind
 from simulator.profiles import Profile
 from storage.database import DatabaseUnavailable
@@ -253,6 +254,18 @@ async def test_f17_two_live_sweepers_never_claim_the_same_row(slow_payers: House
     await house.settle()
     asked = [sent.number for sent in house.sent if sent.operation == "query"]
     assert len(asked) == len(set(asked)) == 50
+
+
+async def test_an_order_is_asked_about_at_its_end_however_long_the_next_step_is(slow_payers: House) -> None:
+    house, now_ms = slow_payers, time.time_ns() // 1_000_000
+    await house.submit(new_payment("soon", expire_ms=now_ms + 60_000), new_payment("later", expire_ms=now_ms + 86_400_000))
+    await house.settle()
+    house.sql("UPDATE payments SET query_count = 100, next_action_time = now()")
+    await house.sweeper.sweep()
+    steps = dict(house.sql("SELECT order_no, (extract(epoch FROM next_action_time) * 1000)::bigint - :now_ms FROM payments",
+                           now_ms=now_ms))  # fmt: skip
+    assert steps["soon"] == 60_000 + CLOSE_AFTER_S * 1000
+    assert 0.8 * QUERY_DELAYS_S[-1] * 1000 <= steps["later"]
 
 
 async def test_f17_an_old_router_that_remembers_the_past_reads_again(house: House) -> None:

@@ -221,6 +221,12 @@ class TestNotFound:
         assert live(start, stale, now_ms=believed_ms + 1).state is State.UNKNOWN
         assert live(start, stale._replace(time_ms=believed_ms), now_ms=believed_ms + 1).state is State.FAILED
 
+    @pytest.mark.parametrize(("patience_s", "believed_ms"), [(2, EXPIRE_MS + 2_000), (-60, EXPIRE_MS)])
+    def test_a_channel_may_be_believed_sooner_but_never_before_the_expiry(self, patience_s: int, believed_ms: int) -> None:
+        start, item = payment(state=State.PENDING), evidence(Outcome.NOT_FOUND)
+        for now_ms, then in ((believed_ms - 1, None), (believed_ms, State.CLOSED)):
+            assert apply(start, item, now_ms=now_ms, not_found_patience_s=patience_s).state is then
+
     def test_a_number_that_begins_with_its_payer_is_closed_when_no_payer_can_come_any_more(self) -> None:
         start, late_ms = payment(state=State.PENDING), EXPIRE_MS + NOT_FOUND_PATIENCE_S * 1000
         assert apply(start, evidence(Outcome.NOT_FOUND), now_ms=late_ms - 1) is NOTHING
