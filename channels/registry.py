@@ -45,11 +45,16 @@ class Setup(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """How to make the parts of one kind of channel. Each raises ValueError for settings that cannot be right."""
+    """How to make the parts of one kind of channel. Each raises ValueError for settings that cannot be right.
+
+    `missing` names the settings that payers cannot do without and that are not there, and says why. A channel that runs
+    already goes on without them, as well as it can.
+    """
 
     channel: "Callable[[Setup, Transport], Channel]"
     callbacks: Callable[[Setup], CallbackReader] | None
     bills: Callable[[Setup], BillReader] | None = None
+    missing: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda _: {}
 
 
 def _sandbox_config(setup: Setup) -> "SandboxConfig":
@@ -155,6 +160,12 @@ def _unionpay_bills(_: Setup) -> BillReader:
     return UnionPayBills()
 
 
+def _unionpay_missing(settings: Mapping[str, Any]) -> Mapping[str, str]:
+    from channels.unionpay.config import missing
+
+    return missing(settings)
+
+
 def _iso20022_config(setup: Setup) -> "Iso20022Config":
     from channels.iso20022.config import Iso20022Config
 
@@ -183,7 +194,7 @@ KINDS: Mapping[str, Kind] = {
     "sandbox": Kind(_sandbox_channel, _sandbox_callbacks),
     "alipay": Kind(_alipay_channel, _alipay_callbacks, _alipay_bills),
     "wechatpay": Kind(_wechatpay_channel, _wechatpay_callbacks, _wechatpay_bills),
-    "unionpay": Kind(_unionpay_channel, _unionpay_callbacks, _unionpay_bills),
+    "unionpay": Kind(_unionpay_channel, _unionpay_callbacks, _unionpay_bills, _unionpay_missing),
     "iso20022": Kind(_iso20022_channel, None, _iso20022_bills),
 }
 
@@ -209,6 +220,11 @@ def make_bill_reader(
     """Build the reader of a kind's statements, None where it has none. Raise ValueError for a kind that is not there."""
     make = _kind(kind).bills
     return make(Setup(channel_id, settings, accounts)) if make is not None else None
+
+
+def missing_settings(kind: str, settings: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the settings that a new channel must have and has not, with why. Raise ValueError for an unknown kind."""
+    return _kind(kind).missing(settings)
 
 
 def needs_of(kind: str) -> Needs:

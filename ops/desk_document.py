@@ -218,6 +218,9 @@ def _rule_violations(place: str, rules: list[_Rule]) -> Iterator[Violation]:
 def _channel_violations(place: str, channel: _Channel) -> Iterator[Violation]:
     if channel.kind not in registry.KINDS:
         yield _unknown(f"{place}.kind", "kind of channel", channel.kind, registry.KINDS)
+    else:
+        missing = registry.missing_settings(channel.kind, channel.settings.model_dump())
+        yield from (Violation(f"{place}.settings.{name}", rule) for name, rule in missing.items())
     for name, known in (("limits", Limits), ("health", HealthPolicy), ("profile", Profile)):
         fields = {field.name for field in dataclasses.fields(known)} - {"channel_id"}
         for field in getattr(channel.settings, name):

@@ -86,4 +86,5 @@ def _settings_violations(kind: str, channel_id: str, settings: dict[str, Any]) -
     except (ValueError, TypeError) as error:
         field = "settings" if kind in registry.KINDS else "kind"
         return [Violation(field, str(error)[:256])]
-    return []
+    missing = registry.missing_settings(kind, settings)
+    return [Violation(f"settings.{name}", rule) for name, rule in missing.items()]

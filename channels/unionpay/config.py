@@ -60,6 +60,17 @@ PRODUCTS = {
 }  # fmt: skip
 
 
+def missing(settings: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return what a channel's settings lack: UnionPay's page refuses a form that does not say where the payer goes then."""
+    if settings.get("front_url") or Product.FRONT not in _products(settings).values():
+        return {}
+    return {"front_url": "must be the address to which UnionPay's page sends payers back: it refuses them without one"}
+
+
+def _products(settings: Mapping[str, Any]) -> dict[str, Product]:
+    return {**PRODUCTS, **{where: Product(word) for where, word in settings.get("products", {}).items()}}
+
+
 class AccountLike(Protocol):
     """What is read of a merchant account."""
 
@@ -109,13 +120,12 @@ class UnionPayConfig:
         Raise ValueError for a setting that cannot be understood.
         """
         names = tuple(settings.get("platform_names", PLATFORM_NAMES))
-        products = {**PRODUCTS, **{where: Product(word) for where, word in settings.get("products", {}).items()}}
         return cls(
             channel_id,
             _merchants(channel_id, accounts, names),
             settings.get("base_url", BASE_URL).rstrip("/"),
             settings.get("file_url", FILE_URL).rstrip("/"),
-            products,
+            _products(settings),
             settings.get("front_url", ""),
             settings.get("pay_window_s", PAY_WINDOW_S),
             settings.get("close_patience_s", CLOSE_PATIENCE_S),

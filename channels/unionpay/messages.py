@@ -163,7 +163,9 @@ def batch_query(kind: str, batch_no: str, txn_time: str) -> Fields:
 
 
 def form(url: str, fields: Mapping[str, str]) -> str:
-    """Write the page that the payer's browser posts to UnionPay by itself."""
+    """Write the page that the payer's browser posts to UnionPay by itself. Raise Unwritable where it leads nowhere."""
+    if not fields.get("frontUrl"):
+        raise Unwritable("FRONT_URL_MISSING")
     inputs = "".join(
         f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
         for name, value in fields.items()

@@ -44,6 +44,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("tenants.0.colour", "red", "tenants[0].colour"),
         ("tenants.0.webhook", {"url": "ftp://x", "secrets": []}, "tenants[0].webhook.url"),
         ("channels.0.kind", "cowrie", "channels[0].kind"),
+        ("channels.0.kind", "unionpay", "channels[0].settings.front_url"),
         ("channels.0.settings.limits.timeout_ms", 5, "channels[0].settings.limits.timeout_ms"),
         ("channels.0.display_name", 7, "channels[0].display_name"),
         ("accounts.0.tenant_id", "lief", "accounts[0].tenant_id"),

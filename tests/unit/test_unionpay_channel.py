@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from channels import rsa
+from channels import registry, rsa
 from channels.port import (
     CallbackRefused,
     Charge,
@@ -29,7 +29,7 @@ from channels.port import (
 from channels.unionpay import batches, mapping, messages, signing
 from channels.unionpay.batches import Batch, BatchDamaged, Layout
 from channels.unionpay.client import UnionPayCallbacks
-from channels.unionpay.config import UnionPayConfig
+from channels.unionpay.config import PRODUCTS, UnionPayConfig
 from domain.evidence import Fault, Outcome, Source
 from simulator.wire.unionpay import messages as wire
 from simulator.wire.unionpay.credentials import PLATFORM_NAME
@@ -258,9 +258,18 @@ def test_a_collection_needs_a_bound_card_or_an_account() -> None:
 
 
 def test_the_payers_form_holds_nothing_that_a_browser_would_read_as_code() -> None:
-    page = messages.form("https://up/pay?a=1&b=2", {"orderId": NUMBER, "subject": '"><script>alert(1)</script>'})
+    fields = {"orderId": NUMBER, "frontUrl": "https://us", "subject": '"><script>alert(1)</script>'}
+    page = messages.form("https://up/pay?a=1&b=2", fields)
     assert page.count("<script>") == 1
     assert 'action="https://up/pay?a=1&amp;b=2"' in page
+
+
+def test_a_form_says_where_the_payer_goes_afterwards_or_is_not_written() -> None:
+    with pytest.raises(messages.Unwritable):
+        messages.form("https://up/pay", {"orderId": NUMBER})
+    assert "front_url" in registry.missing_settings("unionpay", {})
+    for settings in ({"front_url": "https://us"}, {"products": dict.fromkeys(PRODUCTS, "APP")}):
+        assert not registry.missing_settings("unionpay", settings)
 
 
 # --- what is read ----------------------------------------------------------------------------------------------------
