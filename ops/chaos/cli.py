@@ -8,6 +8,7 @@ import shutil
 import socket
 import time
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,16 +17,17 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.directory import Placement
+from ops import wires
 from ops.chaos import drill, verdict
 from ops.chaos.house import House
 from ops.chaos.load import Load
 from ops.check import Verdict, check, show, truth_of_service
+from ops.demo.payers import Payers
 from ops.order_system import OrderSystem, OrderSystemThread
 from ops.settings import Settings
 from storage.database import make_engine
 from storage.embedded import EmbeddedPostgres
 
-DESK = Path(__file__).parent / "desk.toml"
 TENANT = "chaos"
 START_S_MAX = 90.0
 # Waits of notices are shrunk by this, so that a drill sees their retries.
@@ -37,8 +39,11 @@ ORDER_SYSTEM_FAIL_SHARE = 0.02
 def chaos(
     kills: Annotated[int, typer.Option(min=1, help="How many kills.")] = 50,
     seed: Annotated[int | None, typer.Option(help="What chance begins with; printed for a replay.")] = None,
-    rate: Annotated[float, typer.Option(min=1, max=500, help="Orders per second.")] = 40.0,
-    only: Annotated[str, typer.Option(help=f"Kill only these, with commas between: {', '.join(drill.KINDS)}.")] = "",
+    rate: Annotated[float | None, typer.Option(min=1, max=500, help="Orders per second; 40, over the wires 8.")] = None,
+    only: Annotated[str, typer.Option(help=f"Kill only these, with commas between: {', '.join(drill.WIRE.kinds)}.")] = "",
+    wire: Annotated[
+        bool, typer.Option("--wire", help="Over the own wires of Alipay, WeChat Pay and UnionPay, whose simulator dies too.")
+    ] = False,
     expire_s: Annotated[int, typer.Option(min=15, help="Life of an unpaid order.")] = EXPIRE_S,
     placement: Annotated[Placement, typer.Option(help="Whether roles share processes.")] = Placement.SHARED,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data directory, with its logs.")] = False,
@@ -47,18 +52,24 @@ def chaos(
     """Kill anything at any moment under load; nothing may be lost, taken twice or kept quiet. Exit status 1 if it was."""
     console = Console(stderr=as_json, highlight=False)
     number = secrets.randbelow(1_000_000) if seed is None else seed
+    stage = drill.WIRE if wire else drill.SANDBOX
+    rate_per_s = rate or stage.rate_per_s
     kinds = tuple(filter(None, (kind.strip() for kind in only.split(","))))
-    unknown = set(kinds) - drill.KINDS.keys()
+    unknown = set(kinds) - stage.kinds.keys()
     if unknown:
         raise typer.BadParameter(f"there is no kind of process called {', '.join(sorted(unknown))}", param_hint="--only")
     directory = Path(".paydesk").resolve() / f"chaos-{os.getpid()}"
-    replay = f"paydesk chaos --kills {kills} --seed {number} --rate {rate:g}" + (f" --only {only}" if only else "")
+    replay = f"paydesk chaos {'--wire ' if wire else ''}--kills {kills} --seed {number} --rate {rate_per_s:g}"
+    replay += f" --only {only}" if only else ""
     replay += f" --expire-s {expire_s}" if expire_s != EXPIRE_S else ""
     replay += f" --placement {placement}" if placement is not Placement.SHARED else ""
-    console.print(f"[bold]{kills} kills[/], seed {number}, {rate:g} orders a second; data and logs in {directory}")
+    console.print(f"[bold]{kills} kills[/], seed {number}, {rate_per_s:g} orders a second; data and logs in {directory}")
     holds = False
     try:
-        document = _run(console, directory, kills=kills, seed=number, rate=rate, only=kinds, expire_s=expire_s, placement=placement)
+        document = _run(
+            console, directory, stage, kills=kills, seed=number, rate_per_s=rate_per_s, only=kinds, expire_s=expire_s,
+            placement=placement,
+        )  # fmt: skip
         holds = document["holds"]
     finally:
         if holds and not keep:
@@ -72,26 +83,31 @@ def chaos(
 
 
 def _run(
-    console: Console, directory: Path, *, kills: int, seed: int, rate: float, only: tuple[str, ...], expire_s: int,
-    placement: Placement,
+    console: Console, directory: Path, stage: drill.Stage, *, kills: int, seed: int, rate_per_s: float,
+    only: tuple[str, ...], expire_s: int, placement: Placement,
 ) -> dict[str, Any]:  # fmt: skip
     secret = "whsec_" + b64encode(secrets.token_bytes(24)).decode()
     orders = OrderSystem(secrets=[secret], fail_share=ORDER_SYSTEM_FAIL_SHARE, seed=seed)
     with OrderSystemThread(orders) as served:
-        settings = _settings(directory, placement=placement, seed=seed, webhook_url=served.url, secret=secret)
+        settings = _settings(directory, stage.desk, placement=placement, seed=seed, webhook_url=served.url, secret=secret)
         with House(settings) as house:
             key = _wait_for_start(house, settings)
             target = f"{settings.host}:{settings.grpc_port}"
             engine = make_engine(EmbeddedPostgres(directory).start(), pool_size=1)
             sandbox = drill.Sandbox(target, key)
-            for channel_id, faults in drill.FAULTS.items():
+            for channel_id, faults in stage.faults.items():
                 for kind, share in faults.items():
                     sandbox.fault(channel_id, kind, share)
-            load = Load(target=target, key=key, rate_per_s=rate, expire_s=expire_s, seed=seed)
+            load = Load(
+                target=target, key=key, rate_per_s=rate_per_s, expire_s=expire_s, seed=seed, methods=stage.methods,
+                terminals=stage.terminals,
+                payers=Payers(wires.url(settings.simulator_http_port)) if stage.wired else None,
+            )  # fmt: skip
             load.start()
-            struck = _strike_all(console, house, load, engine, random.Random(seed), kills=kills, only=only)
+            chance = random.Random(seed)
+            struck = _strike_all(console, house, load, engine, chance, drill.plan(chance, kills, stage.kinds, only))
             load.stop(patience_s=60)
-            rest_s = drill.make_peace(engine, sandbox, lambda text: console.print(f"  [dim]{text}[/]"))
+            rest_s = drill.make_peace(engine, sandbox, stage.faults, lambda text: console.print(f"  [dim]{text}[/]"))
             found = check(engine.url.render_as_string(hide_password=False), truth_of_service(target, key), orders.report())
             with engine.begin() as connection:
                 found = verdict.together(found, [
@@ -106,13 +122,13 @@ def _run(
     return document
 
 
-def _settings(directory: Path, *, placement: Placement, seed: int, webhook_url: str, secret: str) -> Settings:
+def _settings(directory: Path, template: Path, *, placement: Placement, seed: int, webhook_url: str, secret: str) -> Settings:
     directory.mkdir(parents=True, exist_ok=True)
     desk = directory / "desk.toml"
-    desk.write_text(DESK.read_text().replace("{webhook_url}", webhook_url).replace("{webhook_secret}", secret))
+    desk.write_text(template.read_text().replace("{webhook_url}", webhook_url).replace("{webhook_secret}", secret))
     return Settings(  # an embedded database and a local Ray, whatever the environment says: this is no drill for yours
         database_url="", ray_address="", host="127.0.0.1", data_dir=directory, placement=placement,
-        grpc_port=_free_port(), http_port=_free_port(), desk_file=desk, simulator_seed=seed,
+        grpc_port=_free_port(), http_port=_free_port(), simulator_http_port=_free_port(), desk_file=desk, simulator_seed=seed,
         notify_schedule_factor=SCHEDULE_FACTOR, drain_s=2,
     )  # fmt: skip
 
@@ -136,29 +152,29 @@ def _wait_for_start(house: House, settings: Settings) -> str:
 
 
 def _strike_all(
-    console: Console, house: House, load: Load, engine: Any, chance: random.Random, *, kills: int, only: tuple[str, ...]
+    console: Console, house: House, load: Load, engine: Any, chance: random.Random, plan: Sequence[str]
 ) -> list[drill.Kill]:
     struck: list[drill.Kill] = []
     begin_s = time.monotonic()
     while load.serving_since(begin_s, drill.CALM_S) is None:
         time.sleep(drill.LOOK_S)
     before, kinds = 0, list[str]()
-    for number, kind in enumerate(drill.plan(chance, kills, only), start=1):
+    for number, kind in enumerate(plan, start=1):
         time.sleep(chance.uniform(0.5, 2.5))
         before = before or house.engine_pid()
         drill.strike(house, kind, chance)
         kinds.append(kind)
         at_s = time.monotonic()
-        if number < kills and chance.random() < drill.PAIR_SHARE:
+        if number < len(plan) and chance.random() < drill.PAIR_SHARE:
             struck.append(drill.Kill(number, kind, round(at_s - begin_s, 1), 0.0, 0.0))
-            console.print(f"{number:>4}/{kills}  {kind:<9}  and, before it is back,")
+            console.print(f"{number:>4}/{len(plan)}  {kind:<9}  and, before it is back,")
             continue
         serving_s, claimed_s = drill.recover(house, load, engine, kinds=kinds, engine_before=before, at_s=at_s)
         before, kinds = 0, []
         one = drill.Kill(number, kind, round(at_s - begin_s, 1), round(serving_s, 1), round(claimed_s, 1))
         struck.append(one)
         console.print(
-            f"{number:>4}/{kills}  {kind:<9}  serving again {one.serving_s:>5.1f} s   work taken up {one.claimed_s:>5.1f} s"
+            f"{number:>4}/{len(plan)}  {kind:<9}  serving again {one.serving_s:>5.1f} s   work taken up {one.claimed_s:>5.1f} s"
             f"   [dim]{len(load.told):,} of {load.started:,} orders answered[/]" + ("" if one.in_time else "  [red]too late[/]")
         )
     return struck

@@ -3,7 +3,8 @@
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import grpc
@@ -15,7 +16,8 @@ from ops.chaos.load import OPTIONS, Load
 from protos.paydesk.v1 import payments_pb2, payments_pb2_grpc, simulator_pb2, simulator_pb2_grpc
 
 # What is killed, and how often in a round. "tree" is everything at once, the database too; "freeze" stops an actor for
-# a few seconds and lets it go on. The sandbox is no part of the system under attack: it falls with the tree only.
+# a few seconds and lets it go on. The sandbox is no part of the system under attack: it falls with the tree, and by
+# itself only where it serves the channels' own wires, whose other end dies too.
 KINDS = {
     "gateway": 2, "router": 2, "connector": 2, "notifier": 1, "sweeper": 1, "ingress": 1, "watcher": 1, "engine": 1,
     "raylet": 1, "gcs": 1, "postgres": 2, "tree": 1, "freeze": 1,
@@ -43,14 +45,53 @@ _ANYWHERE = {
 }  # fmt: skip
 _CALLBACKS = {"CALLBACK_DUPLICATE": 0.01, "CALLBACK_EARLY": 0.005, "CALLBACK_REORDERED": 0.01, "FORGED_SIGNATURE": 0.005,
               "FORGED_AMOUNT": 0.005}  # fmt: skip
+
+
+class Stage(NamedTuple):
+    """Where a drill is played: its desk, what is killed there, the faults by channel, and what orders are like.
+
+    `methods` are pairs: the method that an order is paid by, and that of a second payer. `wired` orders have payers who
+    load pages and scan codes.
+    """
+
+    desk: Path
+    kinds: Mapping[str, int]
+    faults: Mapping[str, Mapping[str, float]]
+    methods: Sequence[tuple[str, str]]
+    terminals: Sequence[str]
+    rate_per_s: float
+    wired: bool = False
+
+
 # A success that comes after a confirmed close, and of which no callback tells, is found by the day's statement only:
 # so no channel does both.
-FAULTS: dict[str, dict[str, float]] = {
-    "card": _ANYWHERE,
-    "line": _ANYWHERE,
-    "qr_red": _ANYWHERE | _CALLBACKS | {"CALLBACK_LOST": 0.02},
-    "qr_blue": _ANYWHERE | _CALLBACKS | {"LATE_SUCCESS_AFTER_CLOSE": 0.2},
-}
+SANDBOX = Stage(
+    desk=Path(__file__).parent / "desk.toml",
+    kinds=KINDS,
+    faults={
+        "card": _ANYWHERE,
+        "line": _ANYWHERE,
+        "qr_red": _ANYWHERE | _CALLBACKS | {"CALLBACK_LOST": 0.02},
+        "qr_blue": _ANYWHERE | _CALLBACKS | {"LATE_SUCCESS_AFTER_CLOSE": 0.2},
+    },
+    methods=(("BANK_CARD", "WECHAT_PAY"), ("UNION_PAY", "ALIPAY"), ("WECHAT_PAY", "ALIPAY"), ("ALIPAY", "BANK_CARD")),
+    terminals=("APP",),
+    rate_per_s=40.0,
+)
+WIRE = Stage(
+    desk=Path(__file__).parent / "wire-desk.toml",
+    kinds=KINDS | {"simulator": 3},
+    faults={
+        "alipay": _ANYWHERE | _CALLBACKS | {"CALLBACK_LOST": 0.02},
+        "unionpay": _ANYWHERE | _CALLBACKS | {"CALLBACK_LOST": 0.02},
+        "wechatpay": _ANYWHERE | _CALLBACKS | {"LATE_SUCCESS_AFTER_CLOSE": 0.2},
+    },
+    methods=(("WECHAT_PAY", "ALIPAY"), ("ALIPAY", "UNION_PAY"), ("UNION_PAY", "WECHAT_PAY")),
+    terminals=("APP", "H5", "PC"),
+    # Each message is signed and verified on both sides, and RSA takes its time.
+    rate_per_s=8.0,
+    wired=True,
+)
 
 
 class Kill(NamedTuple):
@@ -68,11 +109,11 @@ class Kill(NamedTuple):
         return self.serving_s <= SERVING_S_MAX and self.claimed_s <= CLAIMED_S_MAX
 
 
-def plan(chance: random.Random, kills: int, only: Sequence[str] = ()) -> list[str]:
+def plan(chance: random.Random, kills: int, of: Mapping[str, int], only: Sequence[str] = ()) -> list[str]:
     """Return what is killed, in order: rounds in which everything has its turn, each shuffled."""
     kinds: list[str] = []
     while len(kinds) < kills:
-        one_round = [kind for kind, times in KINDS.items() for _ in range(times) if not only or kind in only]
+        one_round = [kind for kind, times in of.items() for _ in range(times) if not only or kind in only]
         chance.shuffle(one_round)
         kinds += one_round
     return kinds[:kills]
@@ -186,10 +227,12 @@ SELECT (SELECT count(*) FROM payments WHERE next_action_time IS NOT NULL),
        (SELECT count(*) FROM events WHERE deliver_state = 'PENDING')"""
 
 
-def make_peace(engine: Engine, sandbox: Sandbox, told: Callable[[str], None]) -> float:
+def make_peace(
+    engine: Engine, sandbox: Sandbox, faults_on: Mapping[str, Mapping[str, float]], told: Callable[[str], None]
+) -> float:
     """Switch the faults off and wait until everything has come to rest; return how long that took."""
     begin_s = time.monotonic()
-    for channel_id, faults in FAULTS.items():
+    for channel_id, faults in faults_on.items():
         for kind in faults:
             sandbox.fault(channel_id, kind, 0.0)
     while (passed_s := time.monotonic() - begin_s) < PEACE_S_MAX:

@@ -4,16 +4,18 @@ The rate does not wait for answers (an open model). What each caller was told is
 """
 
 import asyncio
+import contextlib
 import random
 import re
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple
 
 import grpc
 
+from ops.demo.payers import Payers
 from protos.paydesk.v1 import common_pb2, payments_pb2, payments_pb2_grpc
 
 # A caller waits so long for an answer, and so long before it calls again: at first, and at most.
@@ -37,12 +39,6 @@ OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 _NUMBERS = re.compile(r"pay_\w+|\w+-\w+-\d{6}|\d\d:\d\d:\d\d|\(score \d+\)")
-_METHODS = (
-    (common_pb2.METHOD_BANK_CARD, common_pb2.METHOD_WECHAT_PAY),
-    (common_pb2.METHOD_UNION_PAY, common_pb2.METHOD_ALIPAY),
-    (common_pb2.METHOD_WECHAT_PAY, common_pb2.METHOD_ALIPAY),
-    (common_pb2.METHOD_ALIPAY, common_pb2.METHOD_BANK_CARD),
-)
 
 
 class Told(NamedTuple):
@@ -65,9 +61,18 @@ def _said(error: grpc.aio.AioRpcError) -> str:
 class Load:
     """Pays orders in a thread of its own until told to stop."""
 
-    def __init__(self, *, target: str, key: str, rate_per_s: float, expire_s: int, seed: int) -> None:
-        """Orders that nobody has paid after `expire_s` are closed, so that a drill comes to rest."""
+    def __init__(
+        self, *, target: str, key: str, rate_per_s: float, expire_s: int, seed: int, methods: Sequence[tuple[str, str]],
+        terminals: Sequence[str], payers: Payers | None = None,
+    ) -> None:  # fmt: skip
+        """Orders that nobody has paid after `expire_s` are closed, so that a drill comes to rest.
+
+        `methods` are those of an order's first and second payer. Without `payers` the sandbox's own do what is to be done.
+        """
         self._expire_s = expire_s
+        self._methods = methods
+        self._terminals = terminals
+        self._payers = payers
         self._target = target
         self._metadata = (("authorization", f"Bearer {key}"),)
         self._rate_per_s = rate_per_s
@@ -81,6 +86,7 @@ class Load:
         # First calls that were answered: (when they were made, when they were answered), in monotonic seconds.
         self.fresh: deque[tuple[float, float]] = deque(maxlen=20_000)
         self.started = 0
+        self._callers: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin."""
@@ -107,9 +113,11 @@ class Load:
         return since if since is not None and now_s - last < 1.0 and now_s - since >= calm_s else None
 
     async def _main(self) -> None:
-        async with grpc.aio.insecure_channel(self._target, options=OPTIONS) as channel:
+        async with contextlib.AsyncExitStack() as stack:
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(self._target, options=OPTIONS))
+            if self._payers is not None:
+                await stack.enter_async_context(self._payers)
             stub = payments_pb2_grpc.PaymentsStub(channel)
-            callers: set[asyncio.Task[None]] = set()
             begin_s, number = time.monotonic(), 0
             while not self._stopping.is_set():
                 number += 1
@@ -117,23 +125,22 @@ class Load:
                 await asyncio.sleep(max(0.0, due_s - time.monotonic()))
                 for request in self._orders(number):
                     self.started += 1
-                    caller = asyncio.create_task(self._pay(stub, request))
-                    callers.add(caller)
-                    caller.add_done_callback(callers.discard)
-            if callers:
-                await asyncio.gather(*tuple(callers))
+                    self._spawn(self._pay(stub, request))
+            while self._callers:
+                await asyncio.gather(*tuple(self._callers))
 
     def _orders(self, number: int) -> Sequence[payments_pb2.CreatePaymentRequest]:
         order_no = f"{self._run}-{number:06d}"
-        methods = self._random.choice(_METHODS)
+        methods = self._random.choice(self._methods)
+        terminal = self._random.choice(self._terminals)
         amount_minor = self._random.randint(100, 500_000)
         count = 2 if self._random.random() < SECOND_PAYER_SHARE else 1
         requests = []
         for index, method in enumerate(methods[:count]):
             request = payments_pb2.CreatePaymentRequest(
                 request_id=f"{order_no}-{index}", order_no=order_no, product_code="TRAVEL_ACC",
-                amount=common_pb2.Money(amount_minor=amount_minor, currency_code="CNY"), method=method,
-                terminal=common_pb2.TERMINAL_APP, subject="旅行意外险 7 天", payer_ref=f"payer-{number % 97}",
+                amount=common_pb2.Money(amount_minor=amount_minor, currency_code="CNY"), method=f"METHOD_{method}",
+                terminal=f"TERMINAL_{terminal}", subject="旅行意外险 7 天", payer_ref=f"payer-{number % 97}",
             )  # fmt: skip
             request.expire_time.FromSeconds(int(time.time()) + self._expire_s)
             requests.append(request)
@@ -157,6 +164,8 @@ class Load:
             else:
                 if tries == 1:
                     self.fresh.append((made_s, time.monotonic()))
+                if self._payers is not None:
+                    self._spawn(self._come(self._payers, stub, payment))
                 payment_id, state = payment.payment_id, payments_pb2.Payment.State.Name(payment.state)[6:]
                 break
             await asyncio.sleep(pause_s * (0.5 + self._random.random()))
@@ -166,6 +175,23 @@ class Load:
         )
         if state in ("PENDING", "UNKNOWN") and self._random.random() < CALLED_OFF_SHARE * 4:
             await self._call_off(stub, payment_id)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        caller = asyncio.create_task(work)
+        self._callers.add(caller)
+        caller.add_done_callback(self._callers.discard)
+
+    async def _come(
+        self, payers: Payers, stub: payments_pb2_grpc.PaymentsStub, payment: payments_pb2.Payment
+    ) -> None:
+        """Let the payer come."""
+        request = payments_pb2.GetPaymentRequest(payment_id=payment.payment_id)
+
+        async def look() -> payments_pb2.Payment:
+            payment: payments_pb2.Payment = await stub.GetPayment(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata)
+            return payment
+
+        await payers.come(payment, look, within_s=self._expire_s)
 
     async def _call_off(self, stub: payments_pb2_grpc.PaymentsStub, payment_id: str) -> None:
         """Give an order up; whether that was heard does not matter to the caller."""

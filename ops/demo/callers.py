@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from ops.demo.day import WALLETS, Day, Moment
+from ops.demo.payers import Payers
 from ops.orders_file import Order
 from protos.paydesk.v1 import common_pb2, payments_pb2, payments_pb2_grpc
 
@@ -24,8 +25,6 @@ TRIES_MAX = 6
 RETRY_PAUSE_S = 0.3
 # A queue that is longer than this would only measure itself.
 UNDER_WAY_MAX = 2_000
-# Payers of the demo have little time: what they have not paid by then is closed, when the sweeper asks the second time.
-EXPIRE_MS = 9_000
 _RETRYABLE = frozenset({
     grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.ABORTED,
@@ -57,9 +56,12 @@ class Tally:
 class Callers:
     """Pays a day. One connection pool for all tenants; the key says who calls."""
 
-    def __init__(self, target: str, keys: Mapping[str, str], day: Day) -> None:
+    def __init__(self, target: str, keys: Mapping[str, str], day: Day, *, expire_s: int, payers: Payers | None = None) -> None:
+        """Orders can be paid for `expire_s`. `payers` come to what a payment asks them for; without them the sandbox's own do."""
         self.tally = Tally()
         self._day = day
+        self._expire_s = expire_s
+        self._payers = payers
         self._metadata = {tenant: (("authorization", f"Bearer {key}"),) for tenant, key in keys.items()}
         options = [("grpc.use_local_subchannel_pool", 1)]
         self._channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(CONNECTIONS)]
@@ -98,7 +100,7 @@ class Callers:
 
     async def _pay(self, order: Order, method: str, due_s: float) -> payments_pb2.Payment | None:
         """Pay an order; when its method has no channel at this moment, offer the payer the others."""
-        expire_ms = time.time_ns() // 1_000_000 + EXPIRE_MS
+        expire_ms = time.time_ns() // 1_000_000 + self._expire_s * 1_000
         expire = Timestamp(seconds=expire_ms // 1000, nanos=expire_ms % 1000 * 1_000_000)
         request = payments_pb2.CreatePaymentRequest(
             request_id=f"{self._run}-{order.tenant_id}-{order.row}-{method or 'ANY'}"[:64], order_no=order.order_no,
@@ -119,6 +121,11 @@ class Callers:
         state = payments_pb2.Payment.State.Name(payment.state).removeprefix("STATE_")
         latency_s = time.monotonic() - due_s
         self.tally.answers.append(Answered(latency_s, state, payment.channel_id, payment.attempt_count))
+        if self._payers is not None:
+            request_again = payments_pb2.GetPaymentRequest(payment_id=payment.payment_id)
+            await self._payers.come(
+                payment, lambda: self._call(order, self._stub(order).GetPayment, request_again), within_s=self._expire_s
+            )
         return payment
 
     async def _close(self, order: Order, payment: payments_pb2.Payment) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops import check
-from ops.demo.scene import MORTAL, Outcome
+from ops.demo.scene import Outcome
 from ops.demo.view import STYLES, health_line
 from ops.figures import milliseconds, percentile, sparkline, yuan
 
@@ -146,9 +146,9 @@ def _channels(outcome: Outcome, console: Console) -> None:
         legend.append(f"█ {state.lower().replace('_', '-')} ", style=STYLES[state])
     console.print(legend)
     day = outcome.day
-    console.print(f"{MORTAL} was dead from second {day.death_begin_s:.0f} to {day.death_begin_s + day.death_s:.0f}:")
+    console.print(f"{outcome.mortal} was dead from second {day.death_begin_s:.0f} to {day.death_begin_s + day.death_s:.0f}:")
     for change in outcome.facts["changes"]:
-        if change["channel_id"] == MORTAL:
+        if change["channel_id"] == outcome.mortal:
             console.print(
                 f"  {change['second']:5.1f} s [{STYLES.get(change['state'], '')}]{change['state']}[/] {escape(change['reason'])}"
             )

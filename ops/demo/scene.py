@@ -20,12 +20,13 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
-from ops import running
+from ops import running, wires
 from ops.check import Verdict, check, truth_of_service
 from ops.demo import story
 from ops.demo.callers import Callers, Tally
 from ops.demo.day import Day, plan
 from ops.demo.make_orders import ORDERS_FILE
+from ops.demo.payers import Payers
 from ops.demo.sandbox import Sandbox
 from ops.deployment import SANDBOX_DESK, Deployment, development_keys
 from ops.order_system import OrderSystem, OrderSystemThread
@@ -37,14 +38,10 @@ from storage import desk as desk_store
 from storage.database import make_engine, transact
 from storage.vault import Vault
 
-# The channel that dies in the middle of the day, and comes back.
-MORTAL = "sandbox_union"
 # Waits between tries of a notice are days in earnest.
 NOTICE_FACTOR = 0.01
 NOTICE_FAIL_SHARE = 0.03
 SAMPLE_S = 1.0
-# What can still become final does so within the sweeper's first four questions.
-SETTLE_S_MAX = 90.0
 # A payer of the sandbox may pay 3 s after a close.
 QUIET_S = 4.0
 
@@ -57,6 +54,30 @@ class BadOrders(Exception):
         self.report = report
 
 
+class Stage(NamedTuple):
+    """Where a day is played: its desk, the channel that dies in the middle and comes back, and how much there is to do.
+
+    One order in `every` is paid, at `pace` times the usual rate. Payers have `expire_s`, after which the sweeper closes
+    what they have not paid; what can still become final does so within `settle_s_max`.
+    """
+
+    desk: Path
+    mortal: str
+    pace: float = 1.0
+    every: int = 1
+    expire_s: int = 9
+    settle_s_max: float = 90.0
+    wired: bool = False
+
+
+SANDBOX = Stage(SANDBOX_DESK, "sandbox_union")
+# Each message is signed and verified on both sides, and RSA takes its time: a sixth of the day at a sixth of the rate.
+# Payers need longer for a page than for a click, and two questions about what has ended may go astray.
+WIRE = Stage(
+    Path(__file__).parent / "wire-desk.toml", "unionpay", pace=0.16, every=6, expire_s=30, settle_s_max=150.0, wired=True
+)
+
+
 class Options(NamedTuple):
     """What `paydesk demo` was asked for."""
 
@@ -64,6 +85,7 @@ class Options(NamedTuple):
     seed: int = 1
     speed: float = 1.0
     keep: bool = False
+    stage: Stage = SANDBOX
 
 
 class Sample(NamedTuple):
@@ -93,6 +115,7 @@ class Outcome:
     settled: bool
     instant: frozenset[str]
     restarts: list[tuple[float, str]]
+    mortal: str
     directory: Path
     kept: bool = False
 
@@ -108,14 +131,15 @@ class Scene:
 
     def play(self) -> Outcome:
         """Play it to its end. Raise BadOrders, CannotStart, or KeyboardInterrupt when interrupted."""
-        orders = load_orders(self.options.orders_file)
-        day = plan(orders, seed=self.options.seed, speed=self.options.speed)
+        stage = self.options.stage
+        orders = load_orders(self.options.orders_file)[:: stage.every]
+        day = plan(orders, seed=self.options.seed, speed=self.options.speed * stage.pace)
         directory = Path(".paydesk") / f"demo-{os.getpid()}"
         self.tell("starting PostgreSQL, Ray, the actors, a gateway and the sandbox")
         begin_s = time.monotonic()
         keep = self.options.keep
         try:
-            with running.interrupts(), running.deployment(_settings(directory, self.options.seed)) as deployment:
+            with running.interrupts(), running.deployment(_settings(directory, self.options)) as deployment:
                 outcome = self._play(deployment, day, time.monotonic() - begin_s)
             outcome.kept = keep = keep or not outcome.verdict.holds
         finally:
@@ -145,9 +169,14 @@ class Scene:
         system: OrderSystem,
         start_s: float,
     ) -> Outcome:
-        sandbox, callers = Sandbox(deployment.target, keys), Callers(deployment.target, keys, day)
+        payers = Payers(wires.url(deployment.settings.simulator_http_port)) if self.options.stage.wired else None
+        sandbox = Sandbox(deployment.target, keys)
+        callers = Callers(deployment.target, keys, day, expire_s=self.options.stage.expire_s, payers=payers)
         desk = await asyncio.to_thread(transact, engine, desk_store.load)
+        present = contextlib.AsyncExitStack()
         try:
+            if payers is not None:
+                await present.enter_async_context(payers)
             await sandbox.ready()
             await sandbox.make_weather(sorted(desk.channels), day)
             self.tell(f"serving after {start_s:.1f} s; paying {len(day.moments):,} orders in {day.length_s:.0f} s")
@@ -172,6 +201,7 @@ class Scene:
         finally:
             await callers.close()
             await sandbox.close()
+            await present.aclose()
 
     async def _watch(self, sandbox: Sandbox, engine: Engine, callers: Callers, day: Day, begin_s: float) -> None:
         while True:
@@ -186,20 +216,21 @@ class Scene:
             await asyncio.sleep(max(SAMPLE_S - took_s, 5 * took_s if took_s > SAMPLE_S else 0.0))
 
     async def _kill_and_heal(self, sandbox: Sandbox, day: Day, channels: Any) -> None:
-        if MORTAL not in channels:
+        mortal = self.options.stage.mortal
+        if mortal not in channels:
             return
         await asyncio.sleep(day.death_begin_s)
-        await sandbox.kill(MORTAL)
-        self.tell(f"{MORTAL} dies: nobody gets an answer, and half of the payers are charged")
+        await sandbox.kill(mortal)
+        self.tell(f"{mortal} dies: nobody gets an answer, and half of the payers are charged")
         try:
             await asyncio.sleep(day.death_s)
         finally:
-            await sandbox.heal(MORTAL)
-        self.tell(f"{MORTAL} is back after {day.death_s:.0f} s")
+            await sandbox.heal(mortal)
+        self.tell(f"{mortal} is back after {day.death_s:.0f} s")
 
     async def _settle(self, engine: Engine) -> bool:
         """Wait until nothing is open and nothing has changed for a while; tell whether that came about in time."""
-        give_up_s = time.monotonic() + SETTLE_S_MAX
+        give_up_s = time.monotonic() + self.options.stage.settle_s_max
         last, since_s = None, time.monotonic()
         while time.monotonic() < give_up_s:
             _, rest = await asyncio.to_thread(transact, engine, story.counts_now)
@@ -224,7 +255,7 @@ class Scene:
             metrics=_metrics(f"http://{deployment.settings.host}:{deployment.settings.http_port}/metrics"),
             verdict=verdict, explained=_explained(deployment.target, keys, facts["examples"]), start_s=start_s,
             day_s=day_s, settle_s=settle_s, settled=settled, instant=instant, restarts=list(deployment.restarts),
-            directory=deployment.settings.directory(),
+            mortal=self.options.stage.mortal, directory=deployment.settings.directory(),
         )  # fmt: skip
 
 
@@ -238,11 +269,11 @@ def load_orders(path: Path) -> list[Order]:
     return found
 
 
-def _settings(directory: Path, seed: int) -> Settings:
+def _settings(directory: Path, options: Options) -> Settings:
     return Settings(
         data_dir=directory, database_url="", ray_address="", host="127.0.0.1", grpc_port=0, http_port=0, public_url="",
-        gateways=1, routers=1, desk_file=SANDBOX_DESK, simulator=True, simulator_seed=seed,
-        allow_private_webhooks=True, notify_schedule_factor=NOTICE_FACTOR,
+        gateways=1, routers=1, desk_file=options.stage.desk, simulator=True, simulator_seed=options.seed,
+        simulator_http_port=0, allow_private_webhooks=True, notify_schedule_factor=NOTICE_FACTOR,
     )  # fmt: skip
 
 
