@@ -7,6 +7,7 @@ actor that is started again must be able to build itself anew.
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,14 +199,15 @@ async def sealer(*, database_url: str, data_dir: str, heads_file: str) -> "Seale
     return made
 
 
-async def reminder(*, database_url: str, key_file: str) -> "Reminder":
+async def reminder(*, database_url: str, key_file: str, allow_private: bool) -> "Reminder":
     """Build a reminder and set it going."""
     from actors import reminder as reminders
 
     database = Database(database_url, pool_size=1)
     registry = CollectorRegistry()
     vault = Vault(MasterKeys(Path(key_file)))
-    made = reminders.Reminder(database, vault, send=reminders.send, registry=registry, clock_ms=clock_ms)
+    send = partial(reminders.send, allow_private=allow_private)
+    made = reminders.Reminder(database, vault, send=send, registry=registry, clock_ms=clock_ms)
     made.start()
     _keep(meters.hand_over(registry, database, "reminder"))
     return made

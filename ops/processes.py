@@ -58,9 +58,10 @@ def inhabitants(settings: Settings, desk: desk_store.Desk) -> list[Inhabitant]:
     found.append(Inhabitant("sweeper", blueprints.sweeper, {"database_url": url, "directory": directory}))
     sealing = {"database_url": url, "data_dir": str(settings.directory()), "heads_file": str(settings.audit_heads_file or "")}
     found.append(Inhabitant("sealer", blueprints.sealer, sealing))
-    found.append(
-        Inhabitant("reminder", blueprints.reminder, {"database_url": url, "key_file": str(settings.key_file())})
-    )
+    reminding = {
+        "database_url": url, "key_file": str(settings.key_file()), "allow_private": settings.allow_private_webhooks,
+    }  # fmt: skip
+    found.append(Inhabitant("reminder", blueprints.reminder, reminding))
     telling = {
         "database_url": url,
         "allow_private": settings.allow_private_webhooks,

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     simulator_http_port: int = Field(
         0, ge=0, le=65535, description="Port on loopback of the channels' simulated wires; 0 chooses a free one"
     )
-    allow_private_webhooks: bool = Field(True, description="Let notices go to http and private addresses (sandbox)")
+    allow_private_webhooks: bool = Field(True, description="Let notices go to http and private addresses, and mail to servers there (sandbox)")
     allow_embedded_beyond_loopback: bool = Field(False, description="Listen beyond loopback with the embedded database")
     tls_cert_file: Path | None = Field(None, description="Certificate of gRPC and HTTP in PEM, with its chain; none: in the clear")
     tls_key_file: Path | None = Field(None, description="The certificate's key in PEM")

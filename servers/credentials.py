@@ -33,10 +33,10 @@ URL_LENGTH_MAX = 1_024
 SHOWN_LENGTH_MAX = 128
 # What a secret of a webhook begins with; a real one has 24 to 64 bytes.
 WEBHOOK_PREFIX = "whsec_"
-# Ways that reach people. Others of the library write files, or talk to this machine.
+# Ways that reach people. Others of the library write files, or talk to whatever machine somebody names, perhaps one of ours.
 WAYS = frozenset({
-    "mailto", "mailtos", "wecombot", "dingtalk", "feishu", "lark", "msteams", "slack", "json", "jsons", "twilio", "vonage",
-    "sns", "clickatell", "d7sms", "msg91", "sinch", "smseagle", "smsmanager", "voipms", "plivo", "bulksms", "burstsms",
+    "mailto", "mailtos", "wecombot", "dingtalk", "feishu", "lark", "msteams", "slack", "twilio", "vonage", "sns",
+    "clickatell", "d7sms", "msg91", "sinch", "smsmanager", "voipms", "plivo", "bulksms", "burstsms",
 })  # fmt: skip
 _STATES: dict[str, Any] = {state: credentials_pb2.CredentialVersion.State.Value(f"STATE_{state}") for state in State}
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import socket
 import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,9 @@ class Inbox:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 if not inbox.refuses:
                     inbox.titles.append((self.path, body["title"]))
-                self.send_response(503 if inbox.refuses else 200)
+                self.send_response(307 if self.path == "/moved" else 503 if inbox.refuses else 200)
+                self.send_header("location", inbox.url("inside"))
+                inbox.refuses = inbox.refuses and self.path != "/moved"
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
@@ -90,7 +94,10 @@ def fill(connection: Any, inbox: Inbox) -> None:
         )
 
 
-def reminder(database: Database, send: Any = reminders.send) -> Reminder:
+send = partial(reminders.send, allow_private=True)
+
+
+def reminder(database: Database, send: Any = send) -> Reminder:
     """One that remembers nothing, as after a restart."""
     return Reminder(database, new_vault(), send=send, registry=CollectorRegistry())
 
@@ -131,7 +138,7 @@ async def test_what_a_dying_sender_had_taken_is_never_sent_again(database: Datab
     now_ms = END_MS - 30 * DAY_MS
 
     def dies(url: str, title: str, body: str) -> bool:
-        reminders.send(url, title, body)
+        send(url, title, body)
         raise Killed  # after sending, before anything is recorded
 
     with pytest.raises(Killed):
@@ -206,6 +213,17 @@ async def test_a_message_that_found_no_way_free_is_sent_later(
     assert states == {"SHOWN": 1, "SENDING": reminders.THREADS, "DUE": 6 - reminders.THREADS}
     await reminder(database).remind(now_ms=END_MS - 30 * DAY_MS + expiry.RETRY_S * 1000)
     assert len(inbox.titles) == 6 - reminders.THREADS
+
+
+def test_mail_goes_to_no_server_inside_unless_that_is_allowed_and_nobody_is_sent_elsewhere(inbox: Inbox) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        inside.settimeout(0.2)
+        mail = f"mailto://someone:word@example.com:{inside.getsockname()[1]}?smtp=127.0.0.1"
+        assert not reminders.send(mail, "title", "body", allow_private=False)
+        with pytest.raises(TimeoutError):
+            inside.accept()
+    inbox.refuses = True
+    assert not send(inbox.url("moved"), "title", "body") and not inbox.titles
 
 
 async def test_another_certificate_of_a_channel_is_told_to_its_tenants_once(database: Database, inbox: Inbox) -> None:
