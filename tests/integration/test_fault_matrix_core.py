@@ -176,6 +176,7 @@ async def test_f08_router_killed_while_it_chooses(house: House, monkeypatch: pyt
 
 async def test_f08_router_killed_while_it_chooses_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     await house.fault("CONNECTION_REFUSED")
+    monkeypatch.setattr(router_module, "HEAD_START_S", 0)  # the refusal is still under way when acceptance is answered
     payment = await submitted(house)
     with monkeypatch.context() as dying:
         kill_at(dying, router_module, "decide")
