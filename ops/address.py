@@ -39,6 +39,11 @@ def note(deployment: Deployment) -> None:
     (settings.directory() / _FILE).write_text(json.dumps(document))
 
 
+def pid(settings: Settings) -> int:
+    """Return the first process of a deployment on this machine, 0 where it is not known."""
+    return int(_read(settings.data_dir.expanduser() / _FILE).get("pid", 0))
+
+
 def forget(settings: Settings) -> None:
     """Take the note away, if it is this process's own."""
     path = settings.data_dir.expanduser() / _FILE

@@ -1,4 +1,4 @@
-"""`paydesk fuzz`: what one tenant can learn of another, and what mutated messages do to the channels' parsers."""
+"""`paydesk fuzz`: what one tenant can learn of another, and what mutated messages do to the channels' parsers and to ports."""
 
 import asyncio
 from pathlib import Path
@@ -73,3 +73,40 @@ def parsers(
     if found:
         raise typer.Exit(1)
     console.print(f"{inputs:,} messages did no harm to {channel}")
+
+
+@app.command()
+def ports(
+    inputs: Annotated[int, typer.Option(min=1, help="How many times bytes are thrown, at all ports together.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="What chance begins with.")] = 1,
+    wires: Annotated[str, typer.Option(help="Address of the channels' simulated wires, such as 127.0.0.1:7720; none: not tried.")] = "",
+    channel: Annotated[list[str] | None, typer.Option(help="A channel whose callbacks are tried; may be repeated.")] = None,
+    growth_mb: Annotated[float, typer.Option(help="Megabytes by which no process may grow.")] = 64.0,
+    keep_in: Annotated[Path, typer.Option(help="Folder for the inputs that did harm.")] = Path("build/fuzz"),
+    target: Target = "",
+) -> None:
+    """Throw bytes at every port of a running deployment; exits 1 if one of them does harm. For a sandbox: it fills logs."""
+    from ops import address, parser_fuzz, port_fuzz
+    from ops.settings import Settings
+
+    settings = Settings()
+    place = address.require(settings, target=target)
+    found, http = port_fuzz.ports_of(place.http_url, place.target, wires, channel or [])
+    console = Console(highlight=False)
+    drill = port_fuzz.Drill(found, http=http, target=place.target, pid=address.pid(settings), seed=seed)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("inputs", total=inputs)
+        report = asyncio.run(drill.run(inputs, done=lambda count: progress.advance(task, count)))
+    print(f"{report.inputs:,} inputs in {report.seconds:.0f} s at {', '.join(port.name for port in found)}")
+    print("answers: " + ", ".join(f"{name} {count:,}" for name, count in report.answers.most_common(30)))
+    print(f"the slowest honest question took {report.slowest_s:.2f} s")
+    for name, (before, after) in report.memory_mb.items():
+        print(f"  {name}: {before:.0f} MB, then {after:.0f} MB")
+        if after - before > growth_mb:
+            report.finds.append(parser_fuzz.Find("memory", b"", f"{name} grew by {after - before:.0f} MB"))
+    for number, find in enumerate(report.finds, start=1):
+        kept = f" ({parser_fuzz.keep(find, keep_in / 'ports', number)})" if find.content else ""
+        console.print(f"[red]✗[/] {find.target}: {find.problem}{kept}")
+    if report.finds:
+        raise typer.Exit(1)
+    console.print("no input did harm")

@@ -48,6 +48,7 @@ from servers.payments import PaymentsService
 from servers.principals import IdentityService
 from servers.routing import RoutingService
 from servers.simulator import SimulatorService
+from servers.steady_grpc import steady_server
 from servers.tenant_database import TenantDatabase
 from servers.tenants import TenantsService
 from servers.tls import Files, server_credentials
@@ -113,6 +114,8 @@ def options(listening: Listening) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 5),
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.max_connection_idle_ms", 900_000),  # without a call; who comes back connects anew by itself
     ]
 
 
@@ -155,10 +158,7 @@ async def serve(
     if missing := await database.run(row_security.standing):
         log.warning("tenants_not_walled_in_database", missing=missing)
     walled = TenantDatabase(database, walled=not missing)
-    server = grpc.aio.server(
-        options=options(settings),
-        maximum_concurrent_rpcs=settings.concurrent_calls_max,
-    )
+    server = steady_server(options=options(settings), calls_max=settings.concurrent_calls_max)
     authority = settings.tls.client_authority if settings.tls else None
     door = Door(server, keys, registry, certificates=authority is not None)
     parts = Parts(gateway, desk, directory, walled, heads, pepper, vault, authority)

@@ -56,7 +56,7 @@ class Door:
     ) -> None:
         """Wrap the handlers of one service, and register them."""
         wrapped = {name: self._wrap(f"/{service_name}/{name}", handler) for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service_name, wrapped),))
+        self._server.add_registered_method_handlers(service_name, wrapped)
 
     def _wrap(self, method: str, handler: _Handler) -> _Handler:
         """Put the checks before a handler. It gets raw bytes, so that a malformed message is refused like any other."""

@@ -1,5 +1,7 @@
 """The HTTP side: callbacks of channels, /metrics, /healthz and /readyz."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
@@ -11,6 +13,8 @@ from servers import metrics
 from servers.callbacks import CallbackIngress
 from storage.database import Database, DatabaseUnavailable
 
+FRESH_S = 1.0
+
 
 def application(
     *, ingress: CallbackIngress, database: Database, silent_actors: Callable[[], Awaitable[list[str]]]
@@ -20,7 +24,7 @@ def application(
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok")
 
-    async def readyz(request: Request) -> Response:
+    async def readyz() -> Response:
         try:
             await database.run(lambda connection: connection.exec_driver_sql("SELECT 1").one())
         except DatabaseUnavailable as error:
@@ -28,7 +32,7 @@ def application(
         silent = await silent_actors()
         return JSONResponse({"ready": not silent, "silent_actors": silent}, status_code=503 if silent else 200)
 
-    async def show_metrics(request: Request) -> Response:
+    async def show_metrics() -> Response:
         try:
             return Response(await metrics.page(database), media_type="text/plain; version=0.0.4")
         except DatabaseUnavailable as error:
@@ -39,7 +43,25 @@ def application(
             # The bound method: an object that can be called would be taken for a whole ASGI application.
             Route("/callbacks/{channel_id}", ingress.__call__, methods=["POST"]),
             Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", show_metrics),
+            Route("/readyz", _Shared(readyz).__call__),
+            Route("/metrics", _Shared(show_metrics).__call__),
         ]
     )
+
+
+class _Shared:
+    """A page that costs the database and the actors something: however many ask, it is made once a second."""
+
+    def __init__(self, make: Callable[[], Awaitable[Response]]) -> None:
+        self._make = make
+        self._making = asyncio.Lock()
+        self._made: Response | None = None
+        self._made_s = 0.0
+
+    async def __call__(self, request: Request) -> Response:
+        """Return the page, at most FRESH_S old."""
+        async with self._making:
+            if self._made is None or time.monotonic() - self._made_s > FRESH_S:
+                self._made = await self._make()
+                self._made_s = time.monotonic()
+            return self._made

@@ -12,6 +12,7 @@ from actors.directory import Directory
 from actors.peers import PeerLost
 from servers.callbacks import CallbackIngress
 from servers.desk import DeskView
+from servers.guarded_http import guarded
 from servers.identity import KeyRing
 from servers.tls import Files, keep_fresh
 from servers.web import application
@@ -57,6 +58,8 @@ async def serve(
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            http=guarded(registry),
+            ws="none",
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -25,6 +25,7 @@ from simulator.world import World
 # Longer than any client waits; then the connection is dropped.
 HOLD_S = 60.0
 BODY_BYTES_MAX = 1 << 20
+REQUEST_S, REQUEST_BYTES_MAX = 30.0, 4 << 20
 DRIP_PIECES = 50
 
 _TRANSPORT = "simulator.transport"
@@ -157,9 +158,51 @@ async def _gone(receive: Receive) -> None:
 
 
 class WireProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, with the connection itself within reach of those who break it off."""
+    """uvicorn's HTTP, with the connection itself within reach of those who break it off.
+
+    A request has to be whole within REQUEST_S and to fit into REQUEST_BYTES_MAX, framing and all; else it is cut.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._timer: asyncio.TimerHandle | None = None
+        self._bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a request."""
+        super().connection_made(transport)
+        self._begin()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a request."""
+        self._bytes += len(data)
+        if self._timer is not None and self._bytes > REQUEST_BYTES_MAX:
+            self.transport.abort()
+            return
+        super().data_received(data)
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
         self.scope[_TRANSPORT] = self.transport  # type: ignore[literal-required]
+        self._begin()
+
+    def on_message_complete(self) -> None:
+        """Let it take its time from here."""
+        super().on_message_complete()
+        self._rest()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the timer."""
+        super().connection_lost(exc)
+        self._rest()
+
+    def _begin(self) -> None:
+        self._rest()
+        self._bytes = 0
+        self._timer = self.loop.call_later(REQUEST_S, self.transport.abort)
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -17,6 +17,7 @@ from servers.gateway import Gateway
 from servers.grpc_server import Parts, add_services
 from servers.identity import KeyRing, key_digest, key_fingerprint, new_key
 from servers.interceptor import Door
+from servers.steady_grpc import steady_server
 from servers.tenant_database import TenantDatabase
 from servers.tls import Files, server_credentials
 from storage import credentials
@@ -128,7 +129,7 @@ async def opened_office(
     keys = KeyRing(PEPPER)
     view = DeskView(database, keys)
     await view.start()
-    server = grpc.aio.server()
+    server = steady_server()
     heads = SignedHeads(Path(tempfile.mkdtemp(prefix="paydesk-office-")))
     nobody = cast("Any", _Nobody())
     gateway = Gateway(name="office", directory=nobody, database=database)
