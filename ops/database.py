@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from rich.console import Console
 from rich.table import Table
 
-from storage import migrate
+from storage import migrate, row_security
 from storage.database import make_engine
 from storage.embedded import binary
 
@@ -32,6 +32,7 @@ def show_status(url: str, console: Console) -> None:
                 """SELECT current_setting('server_version'), pg_size_pretty(pg_database_size(current_database())),
                           (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database())"""
             ).one()
+            missing = row_security.standing(connection)
             schema = MigrationContext.configure(connection).get_current_revision()
             tables = connection.exec_driver_sql(
                 """SELECT relname, n_live_tup, pg_size_pretty(pg_total_relation_size(relid)) FROM pg_stat_user_tables
@@ -42,6 +43,7 @@ def show_status(url: str, console: Console) -> None:
     newest = ScriptDirectory.from_config(migrate.config()).get_current_head()
     state = "up to date" if schema == newest else f"the newest is {newest}: run `paydesk db upgrade`"
     console.print(f"PostgreSQL {version}, {size}, {connections} connections; schema {schema or 'none'}, {state}")
+    console.print(f"The wall between tenants stands{f' not: {missing}' if missing else ' around every table'}")
     table = Table("table", box=None, header_style="dim", padding=(0, 2))
     table.add_column("rows (about)", justify="right")
     table.add_column("size", justify="right")

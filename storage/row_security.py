@@ -53,8 +53,12 @@ def build(connection: Connection) -> None:
     query(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {ROLE}")
     for view in sorted(VIEWS):
         query(f"GRANT SELECT ON {view} TO {ROLE}")
+    append_only = _append_only(connection)
     for table, condition in sorted(conditions(connection).items()):
-        query(f"GRANT {'SELECT' if table in READ_ONLY else 'SELECT, INSERT, UPDATE, DELETE'} ON {table} TO {ROLE}")
+        if table in append_only:
+            query(f"REVOKE UPDATE, DELETE ON {table} FROM {ROLE}")
+        rights = "SELECT" if table in READ_ONLY else "SELECT, INSERT" if table in append_only else "SELECT, INSERT, UPDATE, DELETE"
+        query(f"GRANT {rights} ON {table} TO {ROLE}")
         if condition and not _is_walled(connection, table):
             query(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
             query(f"CREATE POLICY tenants_apart ON {table} TO {ROLE} USING ({condition}) WITH CHECK ({condition})")
@@ -98,6 +102,14 @@ def enter(connection: Connection, tenant_id: str) -> None:
     connection.exec_driver_sql(
         f"SELECT set_config('paydesk.tenant', %s, true), set_config('role', '{ROLE}', true)", (tenant_id,)
     )
+
+
+def _append_only(connection: Connection) -> frozenset[str]:
+    """Return the tables whose triggers refuse every change: ROLE may not even try."""
+    rows = connection.exec_driver_sql(
+        "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid = to_regproc('refuse_change')"
+    )
+    return frozenset(rows.scalars())
 
 
 def _usable(connection: Connection) -> bool:

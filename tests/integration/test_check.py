@@ -83,7 +83,7 @@ async def test_without_a_truth_only_the_tables_are_looked_at(house: House) -> No
     ],
 )  # fmt: skip
 async def test_a_spoilt_row_is_named_by_its_rule(house: House, statement: str, rules: set[str]) -> None:
-    house.sql(statement.replace("%%", "%"))
+    house.sql(f"SET LOCAL session_replication_role = replica; {statement.replace('%%', '%')}")  # as whoever owns the server may
     assert rules <= await broken(house)
 
 

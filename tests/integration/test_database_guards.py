@@ -164,6 +164,13 @@ class TestHistoryAndBooks:
         desk.insert("payment_history", HISTORY)
         desk.refuses("payment_history", HISTORY, "payment_history_pkey", event="CONFIRM")
 
+    @pytest.mark.parametrize(("table", "row"), [("payment_history", HISTORY), ("journal", POSTING)])
+    def test_what_has_been_is_never_written_over(self, desk: Desk, table: str, row: dict[str, Any]) -> None:
+        desk.insert(table, row)
+        for statement in (f"UPDATE {table} SET revision = 9", f"DELETE FROM {table}", f"TRUNCATE {table}"):
+            with pytest.raises(sqlalchemy.exc.ProgrammingError, match="append-only"):
+                desk.run(statement, {})
+
     def test_an_end_is_told_once(self, desk: Desk) -> None:
         desk.insert("events", EVENT)
         desk.refuses("events", EVENT, "events_pkey", event_type="payment.failed")

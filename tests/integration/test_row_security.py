@@ -13,6 +13,9 @@ from storage.database import make_engine
 from tests.integration.office import opened_office
 
 TENANTS = ("life", "pnc")
+APPEND_ONLY = frozenset({
+    "audit_entries", "audit_chain", "approval_decisions", "approval_policies", "payment_history", "journal",
+})  # fmt: skip
 _VALUES = {
     "text": "'v_{n}'", "integer": "{n}", "bigint": "{n}", "smallint": "{n}", "boolean": "true", "jsonb": "'{{}}'",
     "json": "'{{}}'", "bytea": "decode(repeat('0{n}', 32), 'hex')", "ARRAY": "'{{}}'", "real": "{n}", "date": "'2026-11-1{n}'",
@@ -87,10 +90,21 @@ def test_a_forgotten_where_meets_only_the_rows_of_the_tenant(engine: sqlalchemy.
             row_security.enter(connection, "pnc")
             rows = connection.exec_driver_sql(f"SELECT * FROM {table}").mappings().all()
             assert len(rows) == 1 and rows[0].get("tenant_id", "pnc") == "pnc", table
+            if table in APPEND_ONLY:
+                continue
             column = next(iter(rows[0]))
             changed = connection.exec_driver_sql(f"UPDATE {table} SET {column} = {column}") if column != "entry_id" else None
             assert changed is None or changed.rowcount == 1, table
             assert connection.exec_driver_sql(f"DELETE FROM {table}").rowcount == 1, table
+
+
+def test_what_is_only_added_to_may_not_even_be_tried_to_change(engine: sqlalchemy.Engine) -> None:
+    for table in APPEND_ONLY:
+        with engine.connect() as connection:
+            column = next(iter(connection.exec_driver_sql(f"SELECT * FROM {table}").keys()))
+        for statement in (f"UPDATE {table} SET {column} = DEFAULT", f"DELETE FROM {table}", f"TRUNCATE {table}"):
+            with pytest.raises(sqlalchemy.exc.ProgrammingError, match="permission denied"):
+                as_pnc(engine, statement)
 
 
 def test_no_row_is_written_for_another_tenant(engine: sqlalchemy.Engine) -> None:
