@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import stat
 import tempfile
 from pathlib import Path
 
@@ -26,8 +27,9 @@ SLIM_PROFILE = {
 }
 
 
-# Ray itself appends some sixty characters.
-PATH_LENGTH_MAX = 40
+# Ray itself appends some sixty characters, and we the folder below a private one that it may open.
+PATH_LENGTH_MAX = 38
+RAY_FOLDER = "r"
 
 # Ray binds to the machine's outward address even when it is told 127.0.0.1, except where clusters are not supported;
 # this says that they are not, and every port of Ray's is then on loopback.
@@ -45,6 +47,15 @@ def ray_directory(directory: Path) -> Path:
         return path
     name = hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()
     return Path(tempfile.gettempdir()) / f"paydesk-ray-{name}"
+
+
+def make_private(path: Path) -> None:
+    """Make a folder for us alone. Raise PermissionError for one that somebody else has put in its place."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{path} belongs to somebody else: remove it")
+    path.chmod(0o700)
 
 
 def prepare(directory: Path, *, loopback: bool = True) -> None:

@@ -41,7 +41,7 @@ MAX_PENDING_CALLS = 1_000
 def start_local(*, directory: Path) -> str:
     """Start a Ray of our own on this machine, reachable over loopback only; return its address."""
     temporary = environment.ray_directory(directory)
-    temporary.mkdir(parents=True, exist_ok=True)
+    environment.make_private(temporary)  # Ray opens its own folder, with logs and sockets, for everybody on the machine
     context = ray.init(
         address="local",
         namespace=NAMESPACE,
@@ -49,7 +49,7 @@ def start_local(*, directory: Path) -> str:
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=OBJECT_STORE_BYTES,
-        _temp_dir=str(temporary),
+        _temp_dir=str(temporary / environment.RAY_FOLDER),
         _node_ip_address="127.0.0.1",
     )
     _end_unused()

@@ -11,6 +11,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -251,6 +252,7 @@ def main() -> None:
     role = sys.argv[1] if len(sys.argv) == 2 else ""
     if role not in ROLES:
         sys.exit(f"usage: python -m ops.processes {'|'.join(ROLES)}")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # keys are in our memory, and in that of the actors that we start
     settings = Settings()
     if fault := settings.listening_fault():
         sys.exit(fault)  # also where nobody runs `paydesk serve`

@@ -85,9 +85,9 @@ class Settings(BaseSettings):
         return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources
 
     def directory(self) -> Path:
-        """Return the data directory as an absolute path, made and readable by its owner only where that is ours to say."""
+        """Return the data directory as an absolute path, made for its owner alone (the embedded database may open a way through it)."""
         path = self.data_dir.expanduser().resolve()
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
 
     def tls(self) -> Files | None:

@@ -1,5 +1,6 @@
 """Keys that change while payments run."""
 
+import re
 import secrets
 import threading
 import time
@@ -11,6 +12,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Connection
 
+from actors.environment import ray_directory
 from domain.identifiers import luhn_digit
 from ops import leaks, secret_commands
 from protos.paydesk.v1 import (
@@ -170,6 +172,10 @@ def test_no_secret_and_no_personal_datum_stands_in_a_log_or_a_column(house: Hous
     logs = leaks.logs_of(directory)
     assert any("gateway" in log.name for log in logs) and any("session_" in str(log) for log in logs)
     assert any("postgres" in str(log) for log in logs)
+    for name, process_id in house.deployment.processes().items():
+        limits = Path(f"/proc/{process_id}/limits").read_text()
+        assert name == "postgres" or re.search(r"Max core file size +0 +0 ", limits), f"{name} may leave its memory on the disk"
+    assert ray_directory(directory).stat().st_mode & 0o077 == 0
     assert house.deployment.transact(lambda c: leaks.scan(directory, c, markers)) == []
     _control(house, shop, directory)
 
