@@ -185,6 +185,7 @@ class House(NamedTuple):
     deployment: Deployment
     shop: Api
     other: Api
+    wired: Api
     orders: OrderSystem
     http_url: str
 
@@ -209,10 +210,10 @@ def house() -> Iterator[House]:
         watcher = threading.Thread(target=running.run, args=(ended.is_set,), name="watcher")
         watcher.start()
         url = f"http://{settings.host}:{settings.http_port}"
-        shop, other = Api(running.target, keys["shop"]), Api(running.target, keys["other"])
-        until(lambda: _knows(shop) and _knows(other))
+        callers = [Api(running.target, keys[tenant]) for tenant in ("shop", "other", "wired")]
+        until(lambda: all(_knows(caller) for caller in callers))
         try:
-            yield House(running, shop, other, orders, url)
+            yield House(running, *callers, orders, url)
         finally:
             ended.set()
             watcher.join()

@@ -202,6 +202,13 @@ def pays_after(wait_s: float) -> Reply:
     return reply
 
 
+async def test_an_answer_tells_of_the_moment_when_it_was_asked_for() -> None:
+    scene, before_ms = Scene(pays_after(0.05)), time.time_ns() // 1_000_000
+    await scene.ask(Operation.QUERY, "n1")
+    (said,) = await scene.hears(1)
+    assert before_ms <= said.time_ms < before_ms + 50
+
+
 async def test_an_answer_is_reported_once_however_often_it_comes() -> None:
     async def stutters(requests: Sequence[Any]) -> AsyncIterator[list[Answer]]:
         yield [done(requests[0]), done(requests[0])]
