@@ -96,9 +96,11 @@ class Wires:
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """Take a port now, so that its number is known before anything is made; 0 takes a free one.
 
-    `shared` takes it also where another socket of the same user holds it, without listening, for us.
+    `shared` takes it also where another socket of the same user holds it, without listening, for us. Connections that
+    outlive us for a minute, since their other end has not hung up, are in nobody's way afterwards.
     """
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
     bound.bind((host, port))
     return bound

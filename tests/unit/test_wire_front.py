@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from simulator.wire import alone
 from simulator.wire.accounts import Wanted, open_accounts
+from simulator.wire.server import bind
 from tests.unit.wire_kit import AlipayClient, served, world_keys
 
 CHANNEL = "alipay"
@@ -75,6 +77,19 @@ async def test_a_body_beyond_all_bounds_is_not_read(tmp_path: Path) -> None:
     async with client(tmp_path) as alipay:
         reply = await alipay.http.post(f"{alipay.base_url}/gateway.do", content=b"x" * 2_000_000)
         assert reply.status_code == 413
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_port_is_free_again_at_once_though_somebody_has_not_hung_up(shared: bool) -> None:
+    listener = bind("127.0.0.1", 0, shared=shared)
+    listener.listen()
+    with socket.create_connection(listener.getsockname()):
+        listener.accept()[0].close()
+        port = listener.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            bind("127.0.0.1", port)
+        listener.close()
+        bind("127.0.0.1", port).close()
 
 
 async def test_a_directory_keeps_its_keys(tmp_path: Path) -> None:
