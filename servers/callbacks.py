@@ -9,12 +9,12 @@ better proof, is parked and not acknowledged: the channel will come again.
 import asyncio
 import functools
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from actors.directory import CALL_TIMEOUT_S, Directory
 from actors.mailbox import Mailbox
@@ -30,16 +30,26 @@ from storage.database import Database, DatabaseUnavailable
 
 log = structlog.get_logger()
 
-# The largest real notice is a few kilobytes.
-BODY_BYTES_MAX = 256 * 1024
+PATH = "/callbacks/"
+# The largest real notice is a few kilobytes; what is larger than SMALL_BYTES_MAX takes longer to read than a loop has.
+BODY_BYTES_MAX, SMALL_BYTES_MAX = 256 * 1024, 16 * 1024
 # What the tables take: notify_id (behind a merchant_no), attempt_no, channel_txn_no, refund_no, merchant_no, reason; and
 # the year 9999.
 _TEXTS_MAX = (95, 64, 64, 64, 32, 128)
 NUMBER_MAX = 253_402_300_799_999
 WAITING_MAX = 5_000
+SUSPECTS_MAX = 10_000
 # Callbacks that name new certificates cause so few downloads, whatever a forger names.
 CERTIFICATES_PAUSE_S = 60.0
 BATCH_MAX = 100
+
+
+class _Reply(NamedTuple):
+    """What is answered."""
+
+    status: int
+    content_type: str = "text/plain"
+    content: bytes = b""
 
 
 class _Item(NamedTuple):
@@ -51,6 +61,35 @@ class _Item(NamedTuple):
     def key(self) -> tuple[str, str]:
         """The channel and the attempt of which it speaks: a channel has nothing to say about another's numbers."""
         return self.channel_id, self.notice.evidence.attempt_no
+
+
+class _Suspects:
+    """Connections whose last callback was refused. One of them is served per turn of the loop, whoever else is served.
+
+    A flood so takes what the others leave, and an idle loop turns some thousand times a second.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Any, None] = {}
+        self._lane = asyncio.Lock()
+
+    def __contains__(self, client: object) -> bool:
+        return client in self._known
+
+    async def turn(self) -> None:
+        """Wait for a turn that is no other's."""
+        async with self._lane:
+            await asyncio.sleep(0)
+
+    def note(self, client: object) -> None:
+        """Suspect whoever is at the other end of a connection; of too many, the oldest are forgotten."""
+        self._known[client] = None
+        if len(self._known) > SUSPECTS_MAX:
+            del self._known[next(iter(self._known))]
+
+    def clear(self, client: object) -> None:
+        """Suspect it no longer."""
+        self._known.pop(client, None)
 
 
 class CallbackIngress:
@@ -67,6 +106,7 @@ class CallbackIngress:
         self._ask_again_s: dict[str, float] = {}
         self._asking: set[asyncio.Future[object]] = set()
         self._inbox: Mailbox[_Item, str] = Mailbox(self._apply, depth_max=WAITING_MAX, batch_max=BATCH_MAX)
+        self._suspects = _Suspects()
         self._results = Counter(
             "callback", "Callbacks by what became of them", ["channel", "result"], registry=registry
         )
@@ -81,36 +121,50 @@ class CallbackIngress:
             buckets=(0.1, 0.5, 1, 5, 15, 30, 60, 300, 3600),
         )  # fmt: skip
 
-    async def __call__(self, request: Request) -> Response:
-        """Serve POST /callbacks/{channel_id}."""
-        channel_id = request.path_params["channel_id"]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve POST /callbacks/{channel_id}, as an ASGI application of its own: a flood passes no layer in vain."""
+        status, content_type, content = await self._answer(scope, receive)
+        length = str(len(content)).encode()
+        headers = [(b"content-type", content_type.encode()), (b"content-length", length)]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> _Reply:
+        channel_id = scope["path"].removeprefix(PATH)
+        if scope["method"] != "POST":
+            return _Reply(405, content=b"only POST")
         reader = self._reader(channel_id)
         if reader is None:
-            return PlainTextResponse("no such channel", status_code=404)
+            return _Reply(404, content=b"no such channel")
         try:
-            body = await _body(request)
+            body = await _body(receive)
         except ClientDisconnect:
-            return PlainTextResponse("", status_code=400)
+            return _Reply(400)
+        if scope["client"] in self._suspects:
+            await self._suspects.turn()
         if body is None:
+            self._suspects.note(scope["client"])
             self._results.labels(channel_id, "TOO_LARGE").inc()
             return _refused(reader, "TOO_LARGE", 413)
-        read = functools.partial(
-            reader.read, headers=dict(request.headers), body=body, now_ms=time.time_ns() // 1_000_000
-        )
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        read = functools.partial(reader.read, headers=headers, body=body, now_ms=time.time_ns() // 1_000_000)
         try:
-            # Signatures and certificates are verified beside the loop, so that a flood of them holds nobody up.
-            notice = _sane(await rsa.off_loop(read))
+            # The way to a thread and back costs more than to verify a few kilobytes, and real notices would wait there
+            # behind a flood.
+            notice = _sane(read() if len(body) <= SMALL_BYTES_MAX else await rsa.off_loop(read))
         except CallbackRefused as refused:
+            self._suspects.note(scope["client"])
             if refused.names_new_certificate:
                 self._ask_for_certificates(channel_id)
             self._security.labels(refused.reason).inc()
             self._results.labels(channel_id, refused.reason).inc()
             return _refused(reader, refused.reason, 401 if "SIGN" in refused.reason else 400)
+        self._suspects.clear(scope["client"])
         if notice.evidence.reason == "UNKNOWN_WORD":
             self._unknown_words.labels(channel_id).inc()
         return await self._take(channel_id, reader, _Item(channel_id, notice, body))
 
-    async def _take(self, channel_id: str, reader: CallbackReader, item: _Item) -> Response:
+    async def _take(self, channel_id: str, reader: CallbackReader, item: _Item) -> _Reply:
         try:
             result = await self._inbox.put(item)
         except (Refused, PeerLost, DatabaseUnavailable):
@@ -119,8 +173,7 @@ class CallbackIngress:
         self._results.labels(channel_id, result).inc()
         if result == "PARKED":
             return _refused(reader, "NOT_SETTLED_YET", 404)
-        content_type, acknowledgement = reader.acknowledgement()
-        return Response(acknowledgement, media_type=content_type)
+        return _Reply(200, *reader.acknowledgement())
 
     def _ask_for_certificates(self, channel_id: str) -> None:
         """Have the connector look whether the channel has a new one; the channel comes again, and by then it may be known."""
@@ -191,9 +244,8 @@ class CallbackIngress:
             self._directory.delay_mailbox(item.channel_id).tell(delay_ms)
 
 
-def _refused(reader: CallbackReader, reason: str, status: int) -> Response:
-    content_type, body = reader.refusal(reason)
-    return Response(body, status_code=status, media_type=content_type)
+def _refused(reader: CallbackReader, reason: str, status: int) -> _Reply:
+    return _Reply(status, *reader.refusal(reason))
 
 
 def _sane(notice: Notice) -> Notice:
@@ -211,13 +263,18 @@ def _sane(notice: Notice) -> Notice:
     return notice._replace(notify_id=f"{told.merchant_no}/{notice.notify_id}")
 
 
-async def _body(request: Request) -> bytes | None:
-    """Read a body of at most BODY_BYTES_MAX; None for a larger one, of which the rest is never read."""
-    chunks: list[bytes] = []
-    length = 0
-    async for chunk in request.stream():
-        length += len(chunk)
-        if length > BODY_BYTES_MAX:
+async def _body(receive: Receive) -> bytes | None:
+    """Read a body of at most BODY_BYTES_MAX; None for a larger one, of which the rest is never read.
+
+    Raise ClientDisconnect where the rest does not come.
+    """
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += bytes(message.get("body", b""))
+        if len(body) > BODY_BYTES_MAX:
             return None
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if not message.get("more_body"):
+            return body

@@ -8,8 +8,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from servers import metrics
+from servers import callbacks, metrics
 from servers.callbacks import CallbackIngress
 from storage.database import Database, DatabaseUnavailable
 
@@ -18,8 +19,8 @@ FRESH_S = 1.0
 
 def application(
     *, ingress: CallbackIngress, database: Database, silent_actors: Callable[[], Awaitable[list[str]]]
-) -> Starlette:
-    """Put the pages together. `silent_actors` names actors that do not answer."""
+) -> ASGIApp:
+    """Put callbacks and pages together. `silent_actors` names actors that do not answer."""
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok")
@@ -38,15 +39,20 @@ def application(
         except DatabaseUnavailable as error:
             return PlainTextResponse(str(error), status_code=503)
 
-    return Starlette(
+    pages = Starlette(
         routes=[
             # The bound method: an object that can be called would be taken for a whole ASGI application.
-            Route("/callbacks/{channel_id}", ingress.__call__, methods=["POST"]),
             Route("/healthz", healthz),
             Route("/readyz", _Shared(readyz).__call__),
             Route("/metrics", _Shared(show_metrics).__call__),
         ]
     )
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        calls_back = scope["type"] == "http" and scope["path"].startswith(callbacks.PATH)
+        await (ingress if calls_back else pages)(scope, receive, send)
+
+    return serve
 
 
 class _Shared:

@@ -67,6 +67,7 @@ async def serve(
             timeout_keep_alive=30,
             timeout_graceful_shutdown=5,
             server_header=False,
+            proxy_headers=False,  # nobody asks where a request is from: the signature says who wrote it
             ssl_certfile=tls.certificate if tls else None,
             ssl_keyfile=tls.key if tls else None,
         )

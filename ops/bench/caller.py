@@ -7,9 +7,11 @@ prints one JSON object: calls, calls_per_s, errors by code, and latency percenti
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import resource
+import sys
 import time
 from collections import Counter
 
@@ -32,8 +34,10 @@ def request_of(run: str, caller: int, number: int) -> payments_pb2.CreatePayment
     )  # fmt: skip
 
 
-async def call(target: str, key: str, callers: int, seconds: float, warm_s: float) -> dict[str, object]:
-    """Call for `warm_s` uncounted and then `seconds` counted seconds."""
+async def call(
+    target: str, key: str, callers: int, seconds: float, warm_s: float, calls_max: int
+) -> dict[str, object]:
+    """Call for `warm_s` uncounted and then `seconds` counted seconds, or until there were `calls_max` calls."""
     channels = [grpc.aio.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)]) for _ in range(CHANNELS)]
     stubs = [payments_pb2_grpc.PaymentsStub(channel) for channel in channels]
     metadata = (("authorization", f"Bearer {key}"),)
@@ -43,11 +47,12 @@ async def call(target: str, key: str, callers: int, seconds: float, warm_s: floa
     latencies: list[float] = []
     errors: Counter[str] = Counter()
     states: Counter[int] = Counter()
+    places = itertools.count()
 
     async def caller(number: int) -> None:
         create = stubs[number % CHANNELS].CreatePayment
         count = 0
-        while (sent_s := time.perf_counter()) < end_s:
+        while (sent_s := time.perf_counter()) < end_s and next(places) < calls_max:
             count += 1
             try:
                 answer = await create(request_of(run, number, count), metadata=metadata, timeout=TIMEOUT_S)
@@ -93,8 +98,12 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--warm-s", type=float, default=2)
+    parser.add_argument("--calls-max", type=int, default=sys.maxsize)
     options = parser.parse_args()
-    print(json.dumps(uvloop.run(call(options.target, options.key, options.callers, options.seconds, options.warm_s))))
+    done = call(
+        options.target, options.key, options.callers, options.seconds, options.warm_s, options.calls_max
+    )
+    print(json.dumps(uvloop.run(done)))
 
 
 if __name__ == "__main__":

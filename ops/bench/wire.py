@@ -15,7 +15,8 @@ A bank takes payments by the file, with one signature for all of them. It is com
 request per payment: that is what the file saves.
 
 How long the loop was *busy* in one go is the CPU time of its thread between two timers: signing there would be seen, and
-other processes are not. It is *late* when a timer fires after its time, for whatever reason, full cores among them.
+other processes are not. It is *late* when a timer fires after its time, for whatever reason. A loop without room is late
+in any case, because all answers that have come are read in one go; so both are told of half the rate (`--rate`).
 """
 
 import argparse
@@ -40,12 +41,12 @@ from domain.credentials import Credentials
 from domain.evidence import Outcome
 from domain.identifiers import attempt_number
 from ops.bench.caller import percentile_ms
+from ops.bench.loop import Loop
 from ops.bench.wire_bare import Party, Sample
 from simulator.wire import alone
 from simulator.wire.iso20022.credentials import BANK_CODE, account_no
 
 WARM_S = 1.0
-TICK_S = 0.002
 # Payers stay away for a day, so that charges alone are measured; an order ends after an hour.
 PAYER_DELAY_MS = 86_400_000
 EXPIRE_MS = 3_600_000
@@ -145,38 +146,29 @@ class Bare:
         self._party.verify()
 
 
-class _Loop:
-    """How late timers are, and how long the loop's thread works between two of them."""
-
-    def __init__(self) -> None:
-        self.late_s: list[float] = []
-        self.busy_s: list[float] = []
-
-    async def watch(self) -> None:
-        """Note it until cancelled."""
-        while True:
-            busy_s, due_s = time.thread_time(), time.perf_counter() + TICK_S
-            await asyncio.sleep(TICK_S)
-            self.late_s.append(max(0.0, time.perf_counter() - due_s))
-            self.busy_s.append(time.thread_time() - busy_s)
-
-
 async def measure(
-    work: Callable[[int], Awaitable[Counter[str]]], *, batch: int, lanes: int, seconds: float, server: int
+    work: Callable[[int], Awaitable[Counter[str]]], *, batch: int, lanes: int, seconds: float, server: int, rate: float = 0
 ) -> dict[str, Any]:
-    """Keep `work` busy in lanes for some counted seconds; `server` is the process at the other end."""
+    """Keep `work` busy in lanes for some counted seconds, at a rate or, with 0, as fast as it goes.
+
+    `server` is the process at the other end.
+    """
     begin_s = time.perf_counter() + WARM_S
     end_s = begin_s + seconds
     outcomes: Counter[str] = Counter()
-    loop, other = _Loop(), psutil.Process(server)
+    loop, other = Loop(), psutil.Process(server)
 
-    async def lane() -> None:
+    async def lane(place: int) -> None:
+        pause_s = lanes * batch / rate if rate else 0.0
+        due_s = time.perf_counter() + pause_s * place / lanes
         while time.perf_counter() < end_s:
+            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+            due_s += pause_s
             found = await work(batch)
             if begin_s <= time.perf_counter() <= end_s:
                 outcomes.update(found)
 
-    running = [asyncio.create_task(lane()) for _ in range(lanes)]
+    running = [asyncio.create_task(lane(place)) for place in range(lanes)]
     await asyncio.sleep(WARM_S)
     watching = asyncio.create_task(loop.watch())
     before = _cpu_s(), sum(other.cpu_times()[:2])
@@ -236,12 +228,16 @@ async def _keep_payers_away(channel: str, base_url: str) -> None:
     assert isinstance(reply, Reply) and reply.status == 200, reply
 
 
-async def pay(kind: str, wires: Mapping[str, Any], *, seconds: float, server: int) -> dict[str, Any]:
+async def pay(
+    kind: str, wires: Mapping[str, Any], *, seconds: float, server: int, rate: float = 0
+) -> dict[str, Any]:
     """Measure a channel."""
     load = LOADS[kind]
     payer = Payer(load, wires)
     try:
-        return await measure(payer.pay, batch=load.batch, lanes=load.lanes, seconds=seconds, server=server)
+        return await measure(
+            payer.pay, batch=load.batch, lanes=load.lanes, seconds=seconds, server=server, rate=rate
+        )
     finally:
         await payer.channel.aclose()
 
@@ -268,6 +264,7 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--server", type=int)
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rate", type=float, default=0)
     options = parser.parse_args()
     if options.what == "serve":
         uvloop.run(serve(options.wires))
@@ -281,7 +278,8 @@ def main() -> None:
         if options.what == "sample":
             options.sample.write_text(uvloop.run(sample_of(LOADS[options.kind], wires)).text(), encoding="ascii")
         else:
-            result = uvloop.run(pay(options.kind, wires, seconds=options.seconds, server=options.server))
+            done = pay(options.kind, wires, seconds=options.seconds, server=options.server, rate=options.rate)
+            result = uvloop.run(done)
     print(json.dumps(result))
 
 
