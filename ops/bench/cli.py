@@ -332,6 +332,25 @@ def _wire(kind: str, wires: Path, simulator: int, rounds: int, seconds: float) -
     }
 
 
+@app.command()
+def bills(
+    rows: Annotated[int, typer.Option(min=10, help="Movements of the day.")] = 100_000, as_json: Json = False
+) -> None:
+    """Read a long day's statement of every channel, as the sandbox has written it: exact to the fen."""
+    from ops.bench.bills import STATEMENTS, off_by
+
+    result: dict[str, Any] = {"bench": "bills", "rows": rows}
+    bars: dict[str, tuple[float, str, float]] = {}
+    with tempfile.TemporaryDirectory(prefix="paydesk-bench-bills-") as scratch:
+        for name in STATEMENTS:
+            paper = ("--statement", name, "--file", Path(scratch) / name)
+            moved = stage.call("bills", "write", *paper, "--rows", rows)["moved"]
+            read = result[name] = stage.call("bills", "read", *paper)
+            console.print(f"{name}: {read['lines']:,} lines, {read['lines_per_s']:,} a second, {read['peak_mb']} MB")
+            bars[f"{name}, off by so many fen and lines"] = (off_by(name, moved, read["sums"]), "<=", 0)
+    finish(result, as_json=as_json, bars=bars)
+
+
 @app.command("audit")
 def audit_chain(
     entries: Annotated[int, typer.Option(min=1, help="Entries to verify.")] = 100_000,
@@ -358,5 +377,6 @@ def everything(as_json: Json = False) -> None:
     neighbours(50, 3, 10, as_json)
     callbacks(100, 1_000, 15, as_json)
     wire(3, 4, as_json)
+    bills(100_000, as_json)
     audit_chain(100_000, 100, as_json)
     growth(5_000_000, 15, as_json)

@@ -62,7 +62,7 @@ class Statements:
         if not rows:
             raise Refusal(400, "NO_STATEMENT_EXIST", "账单文件不存在").with_weather(told)
         fee_bps = call.front.channel(call.account.channel_id).profile.fee_bps
-        content = await asyncio.to_thread(_trade_file, bill, rows, call.account, fee_bps)
+        content = await asyncio.to_thread(trade_file, bill, rows, call.account, fee_bps)
         return self._offer(call, told, content, bill)
 
     async def fund(self, call: Call) -> Reply:
@@ -73,7 +73,7 @@ class Statements:
         if call.query.get("account_type", "BASIC") != "BASIC":
             raise Refusal(400, "NO_STATEMENT_EXIST", "账单文件不存在").with_weather(told)
         fee_bps = call.front.channel(call.account.channel_id).profile.fee_bps
-        content = await asyncio.to_thread(_fund_file, bill, fee_bps)
+        content = await asyncio.to_thread(fund_file, bill, fee_bps)
         return self._offer(call, told, content, bill)
 
     async def download(self, call: Call) -> Reply:
@@ -132,7 +132,8 @@ def _fee_of(amount_minor: int, fee_bps: int) -> int:
     return (amount_minor * fee_bps + 5_000) // 10_000
 
 
-def _trade_file(bill: DayBill, rows: Sequence[BillRow], account: Account, fee_bps: int) -> bytes:
+def trade_file(bill: DayBill, rows: Sequence[BillRow], account: Account, fee_bps: int) -> bytes:
+    """Write the statement of trades."""
     rate = f"{fee_bps // 100}.{fee_bps % 100:02d}%"
     lines = [_TRADE]
     paid = back = fees = 0
@@ -176,7 +177,8 @@ def _trade_line(
     ))  # fmt: skip
 
 
-def _fund_file(bill: DayBill, fee_bps: int) -> bytes:
+def fund_file(bill: DayBill, fee_bps: int) -> bytes:
+    """Write the statement of what moved on the account."""
     lines = [_FUND]
     balance = OPENING_MINOR
     counts, sums = [0, 0], [0, 0]
