@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 # The largest notice takes a second on the slowest line of a channel.
 REQUEST_S = 10.0
@@ -50,6 +50,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._bytes = 0
         self._in_head = True
         self._is_whole = False
+        self._working: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, but not for ever."""
@@ -57,9 +58,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self._wait(REQUEST_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the timer."""
+        """Let go of the timer, and tell also the answer that is worked at: uvicorn tells the last that was asked for."""
         self._rest()
+        if self._working is not None:
+            self._working.disconnected = True
+            self._working.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._working = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of a request, as far as it still may become one."""
@@ -104,7 +112,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _is_answered(self) -> bool:
         is_complete = self._is_whole and self.cycle is not None and self.cycle.response_complete
-        return is_complete and not self.transport.get_write_buffer_size()
+        return is_complete and not self.transport.is_closing() and not self.transport.get_write_buffer_size()
 
     def cut(self, reason: str, status: str) -> None:
         """End the connection; whoever can still be told why is told."""

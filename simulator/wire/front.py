@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from simulator.channel import SandboxChannel
 from simulator.codec import AnswerFields, Flaw
+from simulator.errors import BadControl
 from simulator.records import Attempt
 from simulator.words import Operation
 from simulator.world import World
@@ -130,6 +131,8 @@ class Endpoint:
             return
         except TooLarge:
             response = PlainTextResponse("too large", status_code=413)
+        except BadControl:  # an address of a page that names no channel of ours
+            response = PlainTextResponse("no such page", status_code=404)
         except ClientDisconnect:
             return
         await response(scope, receive, send)

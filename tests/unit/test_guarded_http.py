@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from ops import port_fuzz
@@ -48,6 +49,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         if message["type"] == "http.disconnect":
             return
         length, more = length + len(message.get("body", b"")), message.get("more_body", False)
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.05)
     status = 200 if length <= BODY_MAX else 413
     wanted = scope["query_string"]
     body = str(length).encode() * (int(wanted) if wanted.isdigit() and len(wanted) < 9 else 1)
@@ -76,6 +79,7 @@ def request(*lines: str, body: bytes = b"") -> bytes:
 
 GOOD = request("POST / HTTP/1.1", "host: x", "content-length: 3", body=b"abc")
 LAST = request("POST / HTTP/1.1", "host: x", "content-length: 3", "connection: close", body=b"abc")
+SLOW = GOOD.replace(b"POST / ", b"POST /slow ")
 CHUNKED = request("POST / HTTP/1.1", "host: x", "transfer-encoding: chunked")
 
 
@@ -183,3 +187,21 @@ async def test_the_drill_sees_a_server_that_breaks_and_one_that_holds_on() -> No
             number = listening.sockets[0].getsockname()[1]
             found.append(port_fuzz.judge_http(*await port_fuzz.exchange("127.0.0.1", number, b"GET", end_s=0.1)))
     assert found[0].startswith("answered b'HTTP/1.1 500") and found[1] == "the connection is held"
+
+
+def test_who_hangs_up_before_his_answer_leaves_no_trace(caplog: pytest.LogCaptureFixture) -> None:
+    """In the loop of the real process, whose transports complain when they are gone."""
+
+    async def hang_up() -> None:
+        async with served() as server:
+            for _ in range(20):
+                _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(SLOW * 2)
+                await asyncio.sleep(0.01)
+                writer.transport.abort()
+            await asyncio.sleep(0.2)
+            assert b"200 OK" in await server.send(LAST)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(hang_up())
+    assert not caplog.records

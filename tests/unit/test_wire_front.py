@@ -92,6 +92,13 @@ def test_a_port_is_free_again_at_once_though_somebody_has_not_hung_up(shared: bo
         bind("127.0.0.1", port).close()
 
 
+@pytest.mark.parametrize("path", ["alipay/pay/c9/1", "alipay/sign/c9/1", "wechatpay/pay/c9/1", "wechatpay/sign/c9/1", "unionpay/pay/c9/1"])
+async def test_a_page_of_no_channel_is_not_there(tmp_path: Path, path: str) -> None:
+    async with client(tmp_path) as alipay:
+        for method in ("GET", "POST"):
+            assert (await alipay.http.request(method, f"{alipay.wires['base_url']}/{path}")).status_code in (404, 405)
+
+
 async def test_a_directory_keeps_its_keys(tmp_path: Path) -> None:
     makers = {"alipay": lambda number: ({"made": number}, {"kept": number})}
     first = open_accounts(tmp_path, [Wanted("alipay", "c1", "m1")], makers)
