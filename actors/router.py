@@ -38,6 +38,7 @@ from domain.limits import LimitBook
 from domain.moments import china_day
 from domain.payments import Follow, Payment, State, Verdict
 from domain.refusals import Kind, Refusal, Refused
+from domain.regulars import KEEP_MS, REGULARS_MAX, Regulars, Visit
 from domain.routing import Decision, OrderFacts, RoutingTable, decide, decision_record, reason_text
 from domain.rule_sets import RuleSet
 from storage import account_limits as limit_store
@@ -113,6 +114,7 @@ class Router:
         self._allowances = Allowances()
         self._snapshots: dict[str, HealthSnapshot] = {}
         self._book = LimitBook()
+        self._regulars = Regulars()
         self._open: dict[str, Payment] = {}
         self._waiting: dict[str, str] = {}
         self._tried: dict[str, frozenset[str]] = {}
@@ -130,9 +132,15 @@ class Router:
     async def start(self) -> None:
         """Read the desk, and keep reading it as it changes."""
         await self._read_desk()
-        self._book.load(await self._database.run(rule_store.load_uses))
+        await self._recall()
         task = asyncio.get_running_loop().create_task(self._watch_desk())
         self._tasks.add(task)
+
+    async def _recall(self) -> None:
+        """Read what is counted and remembered beside the payments."""
+        self._book.load(await self._database.run(rule_store.load_uses))
+        since_id = identifier("pay_", now_ms=self._clock_ms() - KEEP_MS, random=bytes(RANDOM_BYTES))
+        self._regulars.note(await self._database.run(store.visits, since_id=since_id, tenant_payments_max=REGULARS_MAX))
 
     async def _read_desk(self) -> None:
         self._take_desk(await self._database.run(desk_store.load))
@@ -200,7 +208,7 @@ class Router:
         refusals: dict[int, Refusal] = {}
         for index, order in enumerate(orders):
             chance = chances[index * RANDOM_BYTES : (index + 1) * RANDOM_BYTES]
-            plan = self._plan(order, now_ms, chance)
+            plan = self._plan(order, now_ms, chance, bulk=bulk)
             if isinstance(plan, Refusal):
                 refusals[index] = plan
             else:
@@ -210,7 +218,7 @@ class Router:
         try:
             made, over = await self._accept(planned, now_ms)
             if over:
-                made |= await self._decide_again(over, orders, planned, refusals, now_ms)
+                made |= await self._decide_again(over, orders, planned, refusals, now_ms, bulk=bulk)
         finally:
             for index, (intent, decision) in planned.items() if len(made) < len(planned) else ():
                 if intent.payment_id not in made:
@@ -257,13 +265,15 @@ class Router:
         planned: dict[int, tuple[store.Intent, Decision]],
         refusals: dict[int, Refusal],
         now_ms: int,
+        *,
+        bulk: bool,
     ) -> dict[str, int]:
         """Decide once more for orders that others were faster than, with what the database said is left."""
         again: dict[int, tuple[store.Intent, Decision]] = {}
         for index in over:
             _, first = planned.pop(index)
             self._note_limits(orders[index], first, now_ms, times=-1)
-            plan = self._plan(orders[index], now_ms, os.urandom(RANDOM_BYTES))
+            plan = self._plan(orders[index], now_ms, os.urandom(RANDOM_BYTES), bulk=bulk)
             if isinstance(plan, Refusal):
                 refusals[index] = plan
             else:
@@ -272,7 +282,9 @@ class Router:
         refusals.update((index, _account_limit(again[index][0])) for index in lost)
         return made
 
-    def _plan(self, order: NewPayment, now_ms: int, chance: bytes) -> "tuple[store.Intent, Decision] | Refusal":
+    def _plan(
+        self, order: NewPayment, now_ms: int, chance: bytes, *, bulk: bool = False
+    ) -> "tuple[store.Intent, Decision] | Refusal":
         table = self._tables.get(order.tenant_id)
         if table is None or self._desk is None:
             return _not_set_up(order.tenant_id)
@@ -283,7 +295,7 @@ class Router:
             return refusal
         if order.expire_ms <= now_ms:
             return Refusal(Kind.FORBIDDEN_BY_STATE, "ORDER_EXPIRED", f"order {order.order_no} has expired")
-        decision = self._decide(order, table, now_ms)
+        decision = self._decide(order, table, now_ms, bulk=bulk)
         account = decision.chosen
         if account is None:
             return order_changed(reason_text(decision)[:900]) if order.from_cashier else no_route(decision)
@@ -299,16 +311,25 @@ class Router:
         return intent, decision
 
     def _decide(
-        self, order: "NewPayment | Payment", table: RoutingTable, now_ms: int, exclude: frozenset[str] = frozenset()
+        self,
+        order: "NewPayment | Payment",
+        table: RoutingTable,
+        now_ms: int,
+        exclude: frozenset[str] = frozenset(),
+        *,
+        bulk: bool = False,
     ) -> Decision:
         facts = OrderFacts(
             order.tenant_id, order.order_no, order.product_code, order.amount_minor, order.currency_code, order.method,
-            order.terminal, order.source, order.payer_ref, order.institution_id,
+            order.terminal, order.source, order.payer_ref, order.institution_id, self._kept(order, now_ms), bulk,
         )  # fmt: skip
         return decide(
             facts, table, self._snapshots, now_ms=now_ms, draw=random.random(), exclude=exclude,
             allowances=self._allowances.at(now_ms), book=self._book,
         )  # fmt: skip
+
+    def _kept(self, order: "NewPayment | Payment | OrderFacts", now_ms: int) -> str:
+        return self._regulars.account_of(order.tenant_id, order.payer_ref, order.method, now_ms=now_ms) if order.payer_ref else ""
 
     def _note_limits(self, order: "NewPayment | Payment", decision: Decision, now_ms: int, *, times: int = 1) -> None:
         """Count what LIMIT rules count, before the next order of the same batch is decided."""
@@ -597,6 +618,10 @@ class Router:
             results[index] = "APPLIED"
             events[change.event] += 1
             owed = change.event == life.Event.CONFIRM and life.must_give_back(payment, duplicate=done.duplicate)
+            if change.event == life.Event.CONFIRM and payment.payer_ref:
+                self._regulars.note([
+                    Visit(payment.tenant_id, payment.payer_ref, payment.method, payment.account_id, done.update_ms)
+                ])  # fmt: skip
             self._settled(
                 payment._replace(
                     duplicate=payment.duplicate or done.duplicate, update_ms=done.update_ms, revision=payment.revision + 1,
@@ -680,7 +705,7 @@ class Router:
             else:
                 allowances = self._allowances.at(now_ms)
                 decision = decide(
-                    facts, table, self._snapshots, now_ms=now_ms, draw=random.random(), allowances=allowances,
+                    facts._replace(kept_account_id=self._kept(facts, now_ms)), table, self._snapshots, now_ms=now_ms, draw=random.random(), allowances=allowances,
                     book=self._book,
                 )  # fmt: skip
                 answers.append(decision)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from domain.health import Health, HealthSnapshot
 from domain.limits import LimitBook
-from domain.routing import Candidate, Decision, Elimination, OrderFacts, RoutingTable, decide
+from domain.routing import Approach, Candidate, Decision, Elimination, OrderFacts, RoutingTable, decide
 
 EXAMPLES_MAX = 10
 # Below this a difference of probabilities is rounding.
@@ -49,7 +49,9 @@ class Moved(NamedTuple):
 
 def decide_again(stored: Stored, table: RoutingTable, book: LimitBook) -> Decision:
     """Decide under a table with the health of then; counts for LIMIT rules go into `book`."""
-    facts, then = stored.facts, stored.decision
+    then = stored.decision
+    kept = then.candidates[then.chosen_index].account_id if then.approach is Approach.STICKY else ""
+    facts = stored.facts._replace(kept_account_id=kept)
     decision = decide(
         facts,
         table,

@@ -74,7 +74,10 @@ class Account(NamedTuple):
 
 
 class OrderFacts(NamedTuple):
-    """What routing may know of an order. `method` "" leaves the method to us."""
+    """What routing may know of an order. `method` "" leaves the method to us.
+
+    `kept_account_id` is the account that the payer has paid through lately; orders `of_batch` explore nothing.
+    """
 
     tenant_id: str
     order_no: str
@@ -86,6 +89,8 @@ class OrderFacts(NamedTuple):
     source: str = ""
     payer_ref: str = ""
     institution_id: str = ""
+    kept_account_id: str = ""
+    of_batch: bool = False
 
 
 class Approach(StrEnum):
@@ -94,6 +99,7 @@ class Approach(StrEnum):
     SCORE = "SCORE"
     RULE = "RULE"  # rules changed who came first
     FORCED = "FORCED"  # a FORCE rule named it
+    STICKY = "STICKY"  # the payer has paid through it lately, and it is well
     EXPLORE = "EXPLORE"  # to learn about another channel, or whether one has healed
     FALLBACK = "FALLBACK"  # all were ill: the best of the bad
     FAIL_OVER = "FAIL_OVER"  # channels that came first refused before accepting anything
@@ -466,6 +472,9 @@ def _choose(
     if not steady:
         # Better to try a half-open channel than to refuse; its connector still guards the budget.
         return ([(_best(probes, candidates, values, facts, table), 1.0)] if probes else []), Approach.FALLBACK
+    kept = [place for place in steady if candidates[place].account_id == facts.kept_account_id] if facts.kept_account_id else []
+    if kept and candidates[kept[0]].state is not Health.DEGRADED:
+        return [(kept[0], 1.0)], Approach.STICKY
     best = _best(steady, candidates, values, facts, table)
     approach = Approach.SCORE
     if all(candidates[place].state is Health.DEGRADED for place in steady):
@@ -476,7 +485,7 @@ def _choose(
     if not probing or (not probes and not table.explore_share):
         return [(best, 1.0)], approach
     wanted = [(place, probing[candidates[place].channel_id].admit_share) for place in probes]
-    if table.explore_share and facts.amount_minor <= table.explore_amount_max_minor:
+    if table.explore_share and facts.amount_minor <= table.explore_amount_max_minor and not facts.of_batch:
         others = [place for place in steady if place != best and candidates[place].state is Health.HEALTHY]
         wanted += [(place, table.explore_share / len(others)) for place in others]
     return _within_one(wanted, best), approach

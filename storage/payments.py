@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from domain.payments import CLOSE_AFTER_S, QUERY_DELAYS_S, SUBMIT_PATIENCE_S, Payment, State
+from domain.regulars import Visit
 from storage import payers
 from storage.arrays import columns, text_array
 from storage.payers import SealedPayer
@@ -264,6 +265,21 @@ def load(connection: Connection, keys: Sequence[tuple[str, str]]) -> list[Paymen
         (text_array([key[0] for key in keys]), text_array([key[1] for key in keys])),
     )
     return [payment_of(row) for row in rows]
+
+
+def visits(connection: Connection, *, since_id: str, tenant_payments_max: int) -> list[Visit]:
+    """Read who has paid through which account, oldest first, among each tenant's newest payments with ids after `since_id`."""
+    rows = connection.execute(
+        text(
+            """SELECT p.tenant_id, p.payer_ref, p.method, p.account_id, (extract(epoch FROM p.update_time) * 1000)::bigint
+               FROM tenants t CROSS JOIN LATERAL (
+                   SELECT payer_ref, method, account_id, update_time, state, tenant_id FROM payments p WHERE p.tenant_id = t.tenant_id AND p.payment_id > :since_id
+                   ORDER BY p.payment_id DESC LIMIT :limit) p
+               WHERE p.payer_ref <> '' AND p.state = 'SUCCEEDED' ORDER BY p.update_time"""
+        ),
+        {"since_id": since_id, "limit": tenant_payments_max},
+    )
+    return [Visit(*row) for row in rows]
 
 
 def load_by_request(connection: Connection, keys: Sequence[tuple[str, str]]) -> list[Payment]:

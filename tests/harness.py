@@ -133,7 +133,7 @@ class House:
         await self.replace_router()
 
     def replace_connector(self, channel_id: str, config: SandboxConfig | None = None) -> Connector:
-        """Put a new connector, which remembers nothing, in the place of the old one."""
+        """Put a new connector, which remembers only what is stored, in the place of the old one."""
         if config is None:
             secrets = {merchant_no(t, channel_id): (f"secret-{t}-{channel_id}",) for t in TENANTS}
             config = SandboxConfig(channel_id, secrets)
@@ -157,6 +157,7 @@ class House:
             registry=CollectorRegistry(), clock_ms=self.now_ms,
         )  # fmt: skip
         await made._read_desk()
+        await made._recall()
         return made
 
     async def _publish(self, snapshot: HealthSnapshot) -> None:

@@ -39,7 +39,7 @@ _CASES = {
 _APPROACHES = {
     "SCORE": "it came first by expected value", "FALLBACK": "all were ill, it was the best of them",
     "EXPLORE": "to try out whether it had healed", "FAIL_OVER": "the first choice had refused before taking anything",
-    "RULE": "a rule preferred it", "FORCED": "a rule named it",
+    "RULE": "a rule preferred it", "FORCED": "a rule named it", "STICKY": "the payer had paid through it",
 }  # fmt: skip
 
 

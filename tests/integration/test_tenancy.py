@@ -85,3 +85,14 @@ async def test_a_suspended_tenant_takes_no_new_payments_and_finishes_those_under
     await house.sweep()
     await house.settle()
     assert (doubtful.state, house.payment("o1").state) == (State.UNKNOWN, State.SUCCEEDED)
+
+
+async def test_a_payer_who_comes_back_keeps_the_account_also_when_the_router_was_replaced(house: House) -> None:
+    first = await house.pay("o1", payer_ref="token")
+    house.sql("UPDATE merchant_account_versions SET terms = jsonb_set(terms::jsonb, '{fee_bps}', '900') WHERE account_id = :a",
+              a=first.account_id)  # fmt: skip
+    await house.replace_router()
+    assert (await house.pay("o2", payer_ref="token")).account_id == first.account_id
+    (how,) = house.sql("SELECT decision->>'a' FROM attempts JOIN payments USING (payment_id) WHERE order_no = 'o2'")
+    assert how == ("STICKY",)
+    assert (await house.pay("o3", payer_ref="another")).account_id != first.account_id

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain import regulars
 from domain.health import Health, HealthSnapshot
+from domain.regulars import KEEP_MS, Regulars, Visit
 from domain.routing import (
     Account,
     Approach,
@@ -253,6 +255,44 @@ class TestShares:
         assert [round(candidate.propensity, 4) for candidate in explored.candidates] == [0.96, 0.02, 0.02]
         big = ORDER._replace(amount_minor=50_001)
         assert route(THREE, RATES, big, draw=0.0, explore_share=0.04).approach is Approach.SCORE
+        batch = ORDER._replace(of_batch=True)
+        assert route(THREE, RATES, batch, draw=0.0, explore_share=0.04).approach is Approach.SCORE
+
+
+class TestRegulars:
+    BACK = ORDER._replace(payer_ref="token", kept_account_id="ali_1")
+
+    def test_a_payer_keeps_the_account_also_where_another_came_first(self) -> None:
+        decision = route(THREE, RATES, self.BACK, draw=0.0, explore_share=0.04)
+        assert (chosen(decision), decision.approach) == ("ali", Approach.STICKY)
+        assert [candidate.propensity for candidate in decision.candidates] == [0.0, 1.0, 0.0]
+
+    @pytest.mark.parametrize("ill", [{"state": Health.DEGRADED}, OPEN])
+    def test_but_not_one_that_is_ill(self, ill: dict[str, Any]) -> None:
+        decision = route(THREE, (RATES[0], snapshot("ali", **ill), RATES[2]), self.BACK)
+        assert (chosen(decision), decision.approach) == ("wx", Approach.SCORE)
+
+    def test_nor_one_that_is_denied_nor_where_another_is_forced(self) -> None:
+        denied = rules(Rule("no-ali", 1, Effect.DENY, "true", ("ali",)))
+        assert chosen(route(THREE, RATES, self.BACK, rules=denied)) == "wx"
+        forced = route(THREE, RATES, self.BACK, rules=rules(Rule("up", 1, Effect.FORCE, "true", ("up",))))
+        assert (chosen(forced), forced.approach) == ("up", Approach.FORCED)
+
+    def test_nor_after_it_has_refused(self) -> None:
+        decision = route(THREE, RATES, self.BACK, exclude=frozenset({"ali"}))
+        assert (chosen(decision), decision.approach) == ("wx", Approach.FAIL_OVER)
+
+    def test_a_visit_is_kept_for_a_day_by_method_and_the_longest_gone_is_forgotten_first(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(regulars, "REGULARS_MAX", 2)
+        known = Regulars()
+        known.note([Visit("life", "a", "QR", "wx_1", 0), Visit("life", "b", "QR", "up_1", 0), Visit("life", "", "QR", "up_1", 0)])
+        assert known.account_of("life", "a", "QR", now_ms=KEEP_MS - 1) == "wx_1"
+        assert known.account_of("life", "a", "QR", now_ms=KEEP_MS) == ""
+        assert known.account_of("life", "a", "CARD", now_ms=1) == known.account_of("pnc", "a", "QR", now_ms=1) == ""
+        known.note([Visit("life", "a", "QR", "ali_1", 5), Visit("life", "c", "QR", "ali_1", 5)])
+        assert [known.account_of("life", payer, "QR", now_ms=6) for payer in "abc"] == ["ali_1", "", "ali_1"]
 
 
 class TestRules:

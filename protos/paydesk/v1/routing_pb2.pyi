@@ -50,6 +50,7 @@ class RoutingDecision(_message.Message):
         APPROACH_EXPLORE: _ClassVar[RoutingDecision.Approach]
         APPROACH_FALLBACK: _ClassVar[RoutingDecision.Approach]
         APPROACH_FAIL_OVER: _ClassVar[RoutingDecision.Approach]
+        APPROACH_STICKY: _ClassVar[RoutingDecision.Approach]
     APPROACH_UNSPECIFIED: RoutingDecision.Approach
     APPROACH_SCORE: RoutingDecision.Approach
     APPROACH_RULE: RoutingDecision.Approach
@@ -57,6 +58,7 @@ class RoutingDecision(_message.Message):
     APPROACH_EXPLORE: RoutingDecision.Approach
     APPROACH_FALLBACK: RoutingDecision.Approach
     APPROACH_FAIL_OVER: RoutingDecision.Approach
+    APPROACH_STICKY: RoutingDecision.Approach
     class Candidate(_message.Message):
         __slots__ = ("channel_id", "account_id", "eliminated_by", "rule_id", "success_rate", "score", "fee_minor", "expected_value_minor", "state", "propensity")
         CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
