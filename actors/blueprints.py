@@ -257,7 +257,7 @@ async def simulator(
     *, directory: str, seed: int, profiles: Sequence[dict[str, Any]], wired: Sequence[tuple[str, str, str]],
     address: tuple[str, int], database_url: str, key_file: str,
 ) -> SimulatorHost:  # fmt: skip
-    """Build the simulator from its ledger on disk. It is told of new secrets as a channel is: before they are used.
+    """Build the simulator from its ledger on disk. It is told of new channels and secrets while it runs.
 
     `wired` are the accounts (kind, channel, merchant number) that are spoken to over their channel's own wire.
     """
@@ -265,7 +265,6 @@ async def simulator(
     from simulator.world import World
 
     database, vault = Database(database_url, pool_size=1), Vault(MasterKeys(Path(key_file)))
-    names = frozenset(item["channel_id"] for item in profiles) - {channel_id for _, channel_id, _ in wired}
     desk = await database.run(_desk_with_credentials, vault)
     wires = _wires(Path(directory), wired) if wired else None
     # Who has a wire of his own shares no secret with the sandbox's.
@@ -274,7 +273,7 @@ async def simulator(
         Path(directory), seed=seed, channels=[Profile(**item) for item in profiles], merchants=merchants,
         voices=wires.voices if wires else None,
     )  # fmt: skip
-    world.learn(_shared_secrets(desk, names))
+    world.learn(_shared_secrets(desk))
     await world.start()
     if wires is not None:
         from simulator.wire.server import bind
@@ -282,7 +281,7 @@ async def simulator(
         host, port = address
         # The watcher holds the port for us, see `ops.deployment`.
         await wires.start(world, bind(host, port, shared=True), base_url=f"http://{host}:{port}")
-    _keep(_follow_secrets(world, database, vault, names, desk.version))
+    _keep(_follow_sandbox(world, database, vault, desk.version))
     return SimulatorHost(world, wires)
 
 
@@ -294,21 +293,27 @@ def _wires(directory: Path, wired: Sequence[tuple[str, str, str]]) -> "Wires":
     return Wires(open_accounts(directory, [Wanted(*names) for names in wired], makers))
 
 
-def _shared_secrets(desk: desk_store.Desk, channel_ids: frozenset[str]) -> dict[str, list[str]]:
+def _shared_secrets(desk: desk_store.Desk) -> dict[str, list[str]]:
     return {
         account.merchant_no: [version.values["secret"] for version in account.credentials]
         for account in desk.accounts
-        if account.channel_id in channel_ids and account.credentials
+        if desk.channels[account.channel_id].kind == "sandbox" and account.credentials
     }
 
 
-async def _follow_secrets(
-    world: "World", database: Database, vault: Vault, channel_ids: frozenset[str], seen: int
-) -> None:
+async def _follow_sandbox(world: "World", database: Database, vault: Vault, seen: int) -> None:
+    from simulator.errors import BadControl
+    from simulator.profiles import Profile
+
     while True:
         await asyncio.sleep(DESK_POLL_S)
         try:
             if seen != (seen := await database.run(desk_store.version)):
-                world.learn(_shared_secrets(await database.run(_desk_with_credentials, vault), channel_ids))
+                desk = await database.run(_desk_with_credentials, vault)
+                rows = [row for row in desk.channels.values() if row.kind == "sandbox"]
+                world.meet([Profile(row.channel_id, **row.settings.get("profile", {})) for row in rows])
+                world.learn(_shared_secrets(desk))
         except DatabaseUnavailable as error:
-            log.warning("secrets_not_read", error=str(error))
+            log.warning("sandbox_not_read", error=str(error))
+        except (BadControl, TypeError) as error:  # TypeError: an unknown field of a profile
+            log.error("sandbox_profile_not_used", error=str(error))

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.session import Key, Session, Target, Tenant
+from ops.session import Key, Session, Target, Tenant, clock
 
 app = typer.Typer(help="Sensitive acts that wait for somebody else's word.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def list_approvals(
     for row in session.pages("Approvals/ListApprovals", "approvals", limit, filter=chosen):
         table.add_row(
             row.approval_id, _state(row), row.kind, row.proposer, f"{row.approvers_count}/{row.approvers_needed}",
-            f"{row.amount_minor:,}" if row.amount_minor else "", _at(row.expire_time), row.reason,
+            f"{row.amount_minor:,}" if row.amount_minor else "", clock(row.expire_time), row.reason,
         )  # fmt: skip
     Console(highlight=False, width=None if sys.stdout.isatty() else 180).print(table)
 
@@ -52,12 +52,12 @@ def show(
     """Show one proposal: what an approval allows, who asked, and who has decided what."""
     row = Session(target=target, tenant=tenant, key=key).ask("Approvals/GetApproval", approval_id=approval_id)
     print(f"{row.kind}: {_state(row)}{f', {row.outcome}' if row.outcome else ''}")
-    print(f"proposed by {row.proposer} at {_at(row.create_time)}, until {_at(row.expire_time)}: {row.reason}")
+    print(f"proposed by {row.proposer} at {clock(row.create_time)}, until {clock(row.expire_time)}: {row.reason}")
     print(f"approved by {row.approvers_count} of {row.approvers_needed}; object: {row.object_kind} {row.object_id or '-'}")
     print(f"shown (SHA-256 {row.shown_hash.hex()}):\n{json.dumps(json.loads(row.shown_json), ensure_ascii=False, indent=2)}")
     for one in row.decisions:
         word = "approved" if one.decision == 1 else "rejected"
-        print(f"{word} by {one.principal} at {_at(one.create_time)}: {one.comment}")
+        print(f"{word} by {one.principal} at {clock(one.create_time)}: {one.comment}")
 
 
 @app.command()
@@ -121,7 +121,3 @@ def _decide(decision: str, ids: list[str], comment: str, request_id: str, sessio
 
 def _state(row: Any) -> str:
     return str(row.State.Name(row.state)).removeprefix("STATE_")
-
-
-def _at(moment: Any) -> str:
-    return str(moment.ToDatetime().isoformat(sep=" ", timespec="seconds"))

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.session import Key, Session, Target, Tenant
+from ops.session import Key, Session, Target, Tenant, clock
 
 app = typer.Typer(help="The audit trail: who changed what, and the proof that nobody changed that.", no_args_is_help=True)
 
@@ -29,7 +29,7 @@ def search(
     chosen = {"principal": principal, "operation": operation, "object_kind": kind, "object_id": object_id}
     table = Table("place", "entry", "time", "who", "operation", "object", "reason", box=None, header_style="dim")
     for entry in session.pages("Audit/SearchAudit", "entries", limit, filter=chosen):
-        at = entry.create_time.ToDatetime().isoformat(sep=" ", timespec="seconds")
+        at = clock(entry.create_time)
         table.add_row(str(entry.index or "-"), str(entry.entry_id), at, entry.principal, entry.operation, entry.object_id,
                       entry.reason)  # fmt: skip
     Console(highlight=False, width=None if sys.stdout.isatty() else 180).print(table)

@@ -150,14 +150,19 @@ def as_json(message: Any, *, indent: int | None = 2) -> str:
 
 
 def refusal_text(error: Any) -> str:
-    """Write what a call was refused with: code, named reason, message, and every field that breaks a rule."""
+    """Write what a call was refused with: code, named reason, and the message or every field that breaks a rule."""
     status = rpc_status.from_call(error)
-    reason, lines = "", []
+    reason, told, lines, fields = "", str(error.details()), [], []
     for detail in status.details if status else ():
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         if detail.Unpack(info):
             reason = info.reason
-            lines += [f"  {name}: {value}" for name, value in sorted(info.metadata.items())]
+            known = dict(info.metadata)
+            if known.pop("retryable", "") == "true":
+                lines.append("  the same call may do later")
+            lines += [f"  {name}: {value}" for name, value in sorted(known.items())]
         elif detail.Unpack(bad):
-            lines += [f"  field {violation.field}: {violation.description}" for violation in bad.field_violations]
-    return "\n".join([f"{error.code().name} {reason}".strip() + f": {error.details()}", *lines])
+            fields = [f"{violation.field}: {violation.description}" for violation in bad.field_violations]
+    if told == "; ".join(fields) and len(fields) > 1:
+        told, lines = "", [*(f"  {field}" for field in fields), *lines]
+    return "\n".join([f"{f'{error.code().name} {reason}'.strip()}: {told}".rstrip(), *lines])

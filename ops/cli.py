@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from domain.identifiers import CHINA
 from ops import (
     approvals_commands,
     audit_commands,
@@ -293,13 +294,13 @@ def add_key(
     tenant: Annotated[str, typer.Argument(help="The tenant that the key speaks for.")],
     principal: Annotated[str, typer.Argument(help="Who holds it, such as the name of a system.")],
     role: Annotated[list[str] | None, typer.Option(help="May be given several times; default: PARTNER_API.")] = None,
-    expires: Annotated[datetime | None, typer.Option(help="When it stops counting, in local time.")] = None,
+    expires: Annotated[datetime | None, typer.Option(help="When it stops counting, by the clock in China.")] = None,
 ) -> None:
     """Make a key and print it; it is stored nowhere and can't be shown again."""
     from ops import keys, running
 
     settings = _settings()
-    expire_ms = round(expires.astimezone().timestamp() * 1000) if expires else 0
+    expire_ms = round(expires.replace(tzinfo=CHINA).timestamp() * 1000) if expires else 0
     with running.database_url(settings) as url:
         key_id, key = keys.add(
             url, settings, tenant=tenant, principal=principal, roles=role or ["PARTNER_API"], expire_ms=expire_ms

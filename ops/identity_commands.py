@@ -10,9 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.session import Key, Session, Target, Tenant
+from domain.identifiers import CHINA
+from ops.session import Key, Session, Target, Tenant, clock
 
 app = typer.Typer(help="Who may call, and what they may do.", no_args_is_help=True)
+
+_KINDS = {1: "person", 2: "system"}
+_THINGS = {
+    "grt": ("RevokeRole", "grant_id"), "key": ("RevokeApiKey", "key_id"), "crt": ("UnbindCertificate", "binding_id"),
+}  # fmt: skip
 
 PrincipalId = Annotated[str, typer.Argument(help="Its id, such as zhang or order-system.")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the audit trail.")]
@@ -34,9 +40,8 @@ def list_principals(
     """List people and systems."""
     table = Table("principal", "kind", "name", "person", "state", box=None, header_style="dim")
     for row in Session(target=target, tenant=tenant, key=key).pages("Identity/ListPrincipals", "principals", limit):
-        kind = "person" if row.kind == 1 else "system"
         table.add_row(
-            row.principal_id, kind, row.display_name, row.person_id, "disabled" if row.HasField("disable_time") else "may call"
+            row.principal_id, _KINDS[row.kind], row.display_name, row.person_id, "disabled" if row.HasField("disable_time") else "may call"
         )
     Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
 
@@ -46,14 +51,16 @@ def show(principal: PrincipalId, tenant: Tenant = "", target: Target = "", key: 
     """Show one with its grants, certificates and keys."""
     session = Session(target=target, tenant=tenant, key=key)
     found = session.ask("Identity/GetPrincipal", principal_id=principal)
-    print(f"{found.principal_id}: {found.display_name or '-'}{', disabled' if found.HasField('disable_time') else ''}")
+    who = [_KINDS[found.kind], found.display_name, f"person {found.person_id}" if found.person_id else ""]
+    who.append("disabled" if found.HasField("disable_time") else "" if found.grants else "may do nothing")
+    print(f"{found.principal_id}: {', '.join(filter(None, who))}")
     for grant in found.grants:
         reach = [*grant.reach.institution_ids, *grant.reach.product_codes]
         print(f"  {grant.grant_id}  {grant.role} for {', '.join(reach) or 'everything'}, by {grant.granted_by or '-'}")
     for bound in found.certificates:
         print(f"  {bound.binding_id}  certificate {bound.value}")
     for item in session.pages("Identity/ListApiKeys", "keys", 1_000, principal_id=principal):
-        used = item.last_use_time.ToDatetime().isoformat(timespec="minutes") if item.HasField("last_use_time") else "never"
+        used = clock(item.last_use_time, "minutes") if item.HasField("last_use_time") else "never"
         print(f"  {item.key_id}  key, last used {used}{', revoked' if item.HasField('revoke_time') else ''}")
 
 
@@ -102,9 +109,9 @@ def revoke(
     key: Key = "",
 ) -> None:
     """Take a role, a key or a certificate away; it counts within a second."""
-    method, field = {"grt": ("RevokeRole", "grant_id"), "key": ("RevokeApiKey", "key_id")}.get(
-        thing.partition("_")[0], ("UnbindCertificate", "binding_id")
-    )
+    if (kind := thing.partition("_")[0]) not in _THINGS:
+        raise typer.BadParameter(f"{thing!r} is no id of a grant (grt_…), a key (key_…) or a certificate (crt_…)")
+    method, field = _THINGS[kind]
     Session(target=target, tenant=tenant, key=key).ask(f"Identity/{method}", reason=reason, **{field: thing})
     print(f"{thing} counts no more")
 
@@ -131,14 +138,14 @@ def new_key(
     principal: PrincipalId,
     fingerprint: Annotated[str, typer.Option(help="Of the key that somebody else has made with `make-key`.")] = "",
     role: Annotated[list[str] | None, typer.Option(help="Only this role of its principal; may be repeated.")] = None,
-    expires: Annotated[datetime | None, typer.Option(help="When it stops counting, in local time.")] = None,
+    expires: Annotated[datetime | None, typer.Option(help="When it stops counting, by the clock in China.")] = None,
     reason: Reason = "",
     tenant: Tenant = "",
     target: Target = "",
     key: Key = "",
 ) -> None:
     """Let a key in: your own is made and printed, and can't be shown again; somebody else's waits for a second person."""
-    until = {"expire_time": expires.astimezone()} if expires else {}
+    until = {"expire_time": expires.replace(tzinfo=CHINA)} if expires else {}
     told = Session(target=target, tenant=tenant, key=key).ask(
         "Identity/CreateApiKey", principal_id=principal, key_sha256=fingerprint, roles=role or [], reason=reason, **until
     )
@@ -201,4 +208,7 @@ def who_can(principal: PrincipalId, tenant: Tenant = "", target: Target = "", ke
     for row in session.pages("Identity/ListPermissions", "permissions", 1_000, principal_id=principal):
         reaches = [" ".join([*reach.institution_ids, *reach.product_codes]) or "everything" for reach in row.reaches]
         table.add_row(row.method, ", ".join(row.roles), " or ".join(reaches))
+    if not table.row_count:
+        print(f"{principal} may call nothing")
+        return
     Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)

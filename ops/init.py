@@ -134,7 +134,7 @@ def next_steps(document: Mapping[str, Any], outcome: Outcome, *, command: str) -
         lines.append(
             f"  API key, shown this once: {key}" if key else f"  It has a key; another: {command} keys add {tenant_id} NAME"
         )
-    lines += ["", "Start Paydesk (again, if it runs: channels are made at its start):", f"  {command} serve"]
+    lines += ["", "Start Paydesk, if it does not run; it takes all of this within seconds:", f"  {command} serve"]
     if tenants and tenants[0].get("products"):
         product = tenants[0]["products"][0]
         code = product["product_code"] if isinstance(product, Mapping) else product

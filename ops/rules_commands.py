@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.session import Key, Session, Target, Tenant
+from ops.session import Key, Session, Target, Tenant, clock
 
 app = typer.Typer(help="Routing rules: draft, check, simulate, publish, roll back.", no_args_is_help=True)
 
@@ -107,7 +107,7 @@ def list_rule_sets(
     table = Table("rule set", "state", "version", "rules", "author", "made", "note", box=None, header_style="dim")
     for row in Session(target=target, tenant=tenant, key=key).pages("Routing/ListRuleSets", "rule_sets", limit):
         table.add_row(row.rule_set_id, _STATES.get(row.state, "?"), str(row.version or "-"), str(row.rule_count), row.author,
-                      f"{row.create_time.ToDatetime(tzinfo=CHINA):%Y-%m-%d %H:%M}", row.note)  # fmt: skip
+                      clock(row.create_time, "minutes"), row.note)  # fmt: skip
     _print(table)
 
 
@@ -124,12 +124,21 @@ def show(
           f"{f', version {row.version}' if row.version else ''}, revision {row.revision} {row.note}")  # fmt: skip
     for rule in row.rules:
         effect = type(rule).Effect.Name(rule.effect).removeprefix("EFFECT_")
-        print(f"\n{rule.rule_id} (priority {rule.priority}): {effect} {', '.join(rule.channels) or 'all channels'}")
+        whom = ", ".join(rule.channels) or "all channels"
+        print(f"\n{rule.rule_id} (priority {rule.priority}): {effect} {whom}{_extent(rule)}")
         print(f"    when {rule.when}")
     for name in row.plug_ins:
         print(f"\nplug-in {name}")
     if row.difference:
         print("\nwhat it changes in the rules in force:", *row.difference, sep="\n")
+
+
+def _extent(rule: Any) -> str:
+    if rule.limit_bps:
+        return f" to {rule.limit_bps / 100:g} % of the orders"
+    if rule.limit_minor:
+        return f" to {rule.limit_minor / 100:,.2f} {'an hour' if rule.limit_per == rule.PERIOD_HOUR else 'a day'}"
+    return f" {rule.weight:g} times" if rule.effect == rule.EFFECT_BOOST else ""
 
 
 @app.command()
@@ -213,8 +222,10 @@ def replay(
     wish = {"rule_set_id": rule_set_id, "start_time": since.replace(tzinfo=CHINA), "order_count": orders}
     wish |= {"end_time": until.replace(tzinfo=CHINA)} if until else {}
     for told in session.stream("Routing/ReplayDecisions", REPLAY_TIMEOUT_S, **wish):
-        print(f"\r{told.comparison.order_count:,} decisions", end="", file=sys.stderr)
-    print(file=sys.stderr)
+        if sys.stderr.isatty():
+            print(f"\r{told.comparison.order_count:,} decisions", end="", file=sys.stderr)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
     if told is not None:
         _compare(told.comparison)
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.session import Key, Session, Target, Tenant
+from ops.session import Key, Session, Target, Tenant, clock
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -252,7 +252,7 @@ def _state(row: Any) -> str:
 
 
 def _at(moment: Any) -> str:
-    return moment.ToDatetime().isoformat(sep=" ", timespec="minutes") if moment.seconds else "never"
+    return clock(moment, "minutes") if moment.seconds else "never"
 
 
 def _console() -> Console:

@@ -7,11 +7,41 @@ from typing import Annotated, Any
 
 import typer
 
+from domain.identifiers import CHINA
+
 TIMEOUT_S = 30.0
+
+
+def clock(moment: Any, timespec: str = "seconds") -> str:
+    """Write a protobuf Timestamp by the clock in China, as every command does."""
+    return str(moment.ToDatetime(tzinfo=CHINA).replace(tzinfo=None).isoformat(sep=" ", timespec=timespec))
+
 
 Target = Annotated[str, typer.Option(help="HOST:PORT of gRPC; default: the deployment of the data directory.")]
 Key = Annotated[str, typer.Option(help="API key; default: PAYDESK_KEY, then the tenant's development key.")]
 Tenant = Annotated[str, typer.Option(help="Whose development key to use; default: the first.")]
+
+
+def _filled(kind: Any, fields: dict[str, Any]) -> Any:
+    """Make a request. Raise typer.BadParameter for a word that is none of its field's."""
+    try:
+        return kind(**fields)
+    except ValueError as error:
+        raise typer.BadParameter(_possible(kind.DESCRIPTOR, str(error))) from error
+
+
+def _possible(message: Any, error: str) -> str:
+    """Tell which words there are instead of one that is unknown, in a message or the messages in it."""
+    wrong = error.partition('"')[2].rpartition('"')[0]
+    for field in message.fields:
+        names = [value.name for value in field.enum_type.values] if field.enum_type else []
+        prefix = names[0].removesuffix("UNSPECIFIED") if names else ""
+        if prefix and wrong.startswith(prefix):
+            words = ", ".join(name.removeprefix(prefix) for name in names[1:])
+            return f"there is no {field.name} {wrong.removeprefix(prefix)!r}; there are {words}"
+        if field.message_type and (found := _possible(field.message_type, error)) != error:
+            return found
+    return error
 
 
 class Session:
@@ -31,7 +61,7 @@ class Session:
         from ops import call
 
         method = call.find(name)
-        request = method.request(**fields)
+        request = _filled(method.request, fields)
         if "request_id" in method.request.DESCRIPTOR.fields_by_name and not request.request_id:
             request.request_id = f"cli-{secrets.token_hex(8)}"
             print(f"request_id {request.request_id}: repeat it to repeat the answer", file=sys.stderr)
@@ -44,7 +74,7 @@ class Session:
 
         method = call.find(name)
         send = self._channel.unary_stream(method.path, method.request.SerializeToString, method.response.FromString)
-        yield from send(method.request(**fields), metadata=self._metadata, timeout=timeout_s)
+        yield from send(_filled(method.request, fields), metadata=self._metadata, timeout=timeout_s)
 
     def pages(self, name: str, field: str, /, limit: int, **fields: Any) -> Iterator[Any]:
         """Read up to `limit` rows of a list, page by page."""

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.session import Key, Session, Target, Tenant
+from ops.session import Key, Session, Target, Tenant, clock
 
 app = typer.Typer(help="Tenants, branches, products, merchant accounts and settings.", no_args_is_help=True)
 
@@ -112,7 +112,7 @@ def history(
     session = Session(target=target, tenant=tenant, key=key)
     rows = session.pages("Tenants/ListMerchantAccountVersions", "versions", LIST_MAX, account_id=account_id)
     _print(("version", "from", "by", "fees", "single", "day", "month"), [
-        (str(row.version), _moment(row.valid_from) if row.HasField("valid_from") else "ever", row.principal,
+        (str(row.version), clock(row.valid_from) if row.HasField("valid_from") else "ever", row.principal,
          *_terms(row.terms))
         for row in rows
     ])  # fmt: skip
@@ -271,10 +271,6 @@ def _terms(terms: Any) -> tuple[str, str, str, str]:
     limits = (terms.max_amount_minor, terms.day_limit_minor, terms.month_limit_minor)
     single, day, month = (f"{limit / 100:,.2f}" if limit else "-" for limit in limits)
     return fees or "0", single, day, month
-
-
-def _moment(value: Any) -> str:
-    return str(value.ToDatetime().isoformat(sep=" ", timespec="seconds"))
 
 
 def _minor(text: str) -> int:

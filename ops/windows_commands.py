@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.session import Key, Session, Target, Tenant
+from ops.session import Key, Session, Target, Tenant, clock
 
 app = typer.Typer(help="Maintenance windows: announce, list, end.", no_args_is_help=True)
 
@@ -72,7 +72,7 @@ def list_windows(
     for row in session.pages(
         "Channels/ListMaintenanceWindows", "windows", limit, channel_id=channel_id, include_past=past
     ):
-        following = "now" if row.in_force else _at(row.next_start_time) if row.HasField("next_start_time") else "over"
+        following = "now" if row.in_force else clock(row.next_start_time) if row.HasField("next_start_time") else "over"
         kind = type(row).DESCRIPTOR.fields_by_name["method"].enum_type.values_by_number[row.method].name
         part = ", ".join(word for word in (row.account_id, kind.removeprefix("METHOD_") if row.method else "") if word)
         table.add_row(row.window_id, row.channel_id, _hours(row), following, part or "all", row.reason, row.principal)
@@ -98,12 +98,8 @@ def end(
 
 
 def _hours(row: Any) -> str:
-    until = _at(row.end_time) if row.HasField("end_time") else "ever"
+    span = f"{clock(row.start_time)} {f'to {clock(row.end_time)}' if row.HasField('end_time') else 'for ever'}"
     if not row.HasField("weekly"):
-        return f"{_at(row.start_time)} to {until}"
+        return span
     days = ", ".join(DAYS[day - 1] for day in row.weekly.days)
-    return f"{days} {row.weekly.start_time_of_day}-{row.weekly.end_time_of_day}, {_at(row.start_time)} to {until}"
-
-
-def _at(time: Any) -> str:
-    return f"{time.ToDatetime(tzinfo=CHINA):%Y-%m-%d %H:%M:%S}"
+    return f"{days} {row.weekly.start_time_of_day}-{row.weekly.end_time_of_day}, {span}"

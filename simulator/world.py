@@ -86,6 +86,12 @@ class World:
         self._merchants.update({name: secrets[0] for name, secrets in merchants.items()})
         self._also = {name: secrets[1:] for name, secrets in merchants.items()}
 
+    def meet(self, profiles: Sequence[Profile]) -> None:
+        """Have channels that have come since the start. Those that are there already stay as they are."""
+        for profile in profiles:
+            self._first_profiles.setdefault(profile.channel_id, profile)
+            self._channels.setdefault(profile.channel_id, self._make_channel(profile))
+
     @classmethod
     def read_books(cls, directory: Path) -> list[dict[str, Any]]:
         """Return the movements of money in the ledger of a sandbox that is not running. Raise LedgerDamaged."""

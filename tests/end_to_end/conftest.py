@@ -63,7 +63,7 @@ def order(**changes: Any) -> payments_pb2.CreatePaymentRequest:
     fields: dict[str, Any] = {
         "request_id": f"req-{number}", "order_no": number, "product_code": "TRAVEL_ACC",
         "amount": common_pb2.Money(amount_minor=1800, currency_code="CNY"), "method": common_pb2.METHOD_BANK_CARD,
-        "terminal": common_pb2.TERMINAL_H5, "subject": "旅行意外险 7 天", "payer_ref": "payer-1",
+        "terminal": common_pb2.TERMINAL_H5, "subject": "旅行意外险 7 天", "payer_ref": f"payer-{number}",
     }  # fmt: skip
     return payments_pb2.CreatePaymentRequest(**{**fields, **changes})
 

@@ -125,8 +125,8 @@ def test_call_shows_every_field_that_breaks_a_rule(served: Served) -> None:
     done = paydesk(served.directory, "call", "CreatePayment", json.dumps(request), "--tenant", "pnc")
     assert done.returncode == 1
     assert "INVALID_ARGUMENT" in done.stderr
-    assert "field amount.amount_minor: must be positive" in done.stderr
-    assert "field amount.currency_code:" in done.stderr
+    assert "\n  amount.amount_minor: must be positive\n" in done.stderr
+    assert "\n  amount.currency_code: " in done.stderr
 
 
 def test_call_repeats_with_the_same_request_id(served: Served) -> None:

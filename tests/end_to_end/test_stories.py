@@ -83,7 +83,7 @@ def test_money_taken_and_the_answer_lost(house: House, shop: Api) -> None:
     """Story 4: 5 % of answers are lost after the money was taken; nobody is charged twice, nothing stays in doubt."""
     shop.force("slow", Health.STATE_FORCED_CLOSED)
     wishes = [
-        order(method=common_pb2.METHOD_UNION_PAY, payer_ref="payer_timeout_taken" if number % 20 == 0 else "payer-1")
+        order(method=common_pb2.METHOD_UNION_PAY, payer_ref="payer_timeout_taken" if number % 20 == 0 else f"payer-{number}")
         for number in range(200)
     ]
     order_nos = {wish.order_no for wish in wishes}

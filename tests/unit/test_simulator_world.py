@@ -415,3 +415,14 @@ async def test_answers_nobody_collects_are_bounded(tmp_path: Path, monkeypatch: 
             await client.charge(f"a{number}")
             await world.advance(1)
         assert [answer["number"] for answer in await client.late()] == [f"a{number}" for number in range(20, 30)]
+
+
+async def test_a_channel_that_comes_while_it_runs_takes_money_and_is_still_there_after_a_reset(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await Client(world).charge("a1")
+        world.meet([Profile("c1", success_rate=0.0), Profile("late")])
+        for _ in range(2):
+            assert await Client(world, channel_id="late").charge("a1") is not None
+            await world.reset(7)
+        profiles = {stats["channel_id"] for stats in await world.stats()}
+        assert profiles == {"c1", "late"}
