@@ -97,12 +97,12 @@ class CredentialsService(credentials_pb2_grpc.CredentialsServicer):
             f"{owner.kind}/{owner.owner_id}/{version}", None, {"values": [item._asdict() for item in shown]},
             request.reason, request.request_id, who.address,
         )  # fmt: skip
-        claim = requests.once(
-            connection, entry, content_hash,
-            lambda _: store.add(
-                connection, self._vault, owner, values, shown, principal=who.principal, not_after_ms=not_after_ms
-            ),
-        )  # fmt: skip
+
+        def work(connection: Connection) -> None:
+            store.check_room(connection, owner)
+            store.add(connection, self._vault, owner, values, shown, principal=who.principal, not_after_ms=not_after_ms)
+
+        claim = requests.once(connection, entry, content_hash, work)
         if claim.content_hash != content_hash:
             raise Refused(translate.reused(request.request_id))
         return int(claim.object_id.rpartition("/")[2])

@@ -25,6 +25,9 @@ from storage.vault import Place, SealBroken, Vault
 
 log = structlog.get_logger()
 
+# Of one owner, in use at once. A change of keys needs two.
+VERSIONS_MAX = 20
+
 _MS = "coalesce((extract(epoch FROM {}) * 1000)::bigint, 0)"
 _COLUMNS = f"""owner_kind, owner_id, version, state, shown, {_MS.format("not_after")}, principal,
     {_MS.format("create_time")}, {_MS.format("activate_time")}, {_MS.format("retire_time")},
@@ -102,6 +105,20 @@ def add(
          "not_after": datetime.fromtimestamp(min(ends_ms) / 1000, UTC) if ends_ms else None},
     )  # fmt: skip
     return version
+
+
+def check_room(connection: Connection, owner: Owner) -> None:
+    """Raise Refused when an owner has too many versions in use: whoever signs or verifies holds all of them."""
+    in_use_count = connection.execute(
+        text(
+            """SELECT count(*) FROM credentials WHERE tenant_id = :tenant_id AND owner_kind = :kind
+               AND owner_id = :owner_id AND state <> 'RETIRED'"""
+        ),
+        owner._asdict(),
+    ).scalar_one()
+    if in_use_count >= VERSIONS_MAX:
+        told = f"{VERSIONS_MAX} versions are in use: retire one of them"
+        raise Refused(Refusal(Kind.FORBIDDEN_BY_STATE, "TOO_MANY_VERSIONS", told))
 
 
 def activate(connection: Connection, owner: Owner, version: int) -> bool:

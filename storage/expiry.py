@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from domain import expiry
 from domain.identifiers import RANDOM_BYTES, identifier
+from domain.refusals import Kind, Refusal, Refused
 from storage.arrays import columns
 from storage.master_keys import MasterKeyMissing
 from storage.vault import Place, SealBroken, Vault
@@ -23,6 +24,8 @@ LEASE_S = 600
 CLAIM_MAX = 20
 # Ends are planned for in pages of so many.
 PLAN_MAX = 2_000
+# Of one tenant: every one of them is written to about every end.
+CONTACTS_MAX = 50
 
 _MS = "coalesce((extract(epoch FROM {}) * 1000)::bigint, 0)"
 
@@ -106,14 +109,19 @@ def add_contact(
     connection: Connection, vault: Vault, *, tenant_id: str, contact_id: str, display_name: str, escalation: bool,
     targets: Sequence[tuple[str, str]],
 ) -> None:
-    """Add a contact with its targets: (URL, what may be seen of it)."""
-    connection.execute(
+    """Add a contact with its targets: (URL, what may be seen of it). Raise Refused when there are too many."""
+    added = connection.execute(
         text(
             """INSERT INTO contacts (tenant_id, contact_id, display_name, escalation)
-               VALUES (:tenant_id, :contact_id, :display_name, :escalation)"""
+               SELECT :tenant_id, :contact_id, :display_name, :escalation
+               WHERE (SELECT count(*) FROM contacts WHERE tenant_id = :tenant_id AND delete_time IS NULL) < :most"""
         ),
-        {"tenant_id": tenant_id, "contact_id": contact_id, "display_name": display_name, "escalation": escalation},
-    )
+        {"tenant_id": tenant_id, "contact_id": contact_id, "display_name": display_name, "escalation": escalation,
+         "most": CONTACTS_MAX},
+    )  # fmt: skip
+    if added.rowcount != 1:
+        told = f"there are {CONTACTS_MAX} contacts: delete one of them"
+        raise Refused(Refusal(Kind.FORBIDDEN_BY_STATE, "TOO_MANY_CONTACTS", told))
     for number, (url, shown) in enumerate(targets, start=1):
         target_id = f"{contact_id}/{number}"
         connection.execute(

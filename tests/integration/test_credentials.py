@@ -205,6 +205,25 @@ async def test_a_contact_is_reached_by_a_url_that_nobody_sees_again(emptied_data
         assert (await refused(keys.DeleteContact(gone)))[0] == "CONTACT_NOT_FOUND"
 
 
+async def test_what_everybody_must_hold_or_be_told_is_bounded(emptied_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "VERSIONS_MAX", 3)
+    monkeypatch.setattr(expiry, "CONTACTS_MAX", 1)
+    async with opened_office(emptied_database_url) as office:
+        keys = await office.stub(credentials_pb2_grpc.CredentialsStub, "TENANT_ADMIN")
+        for number in (2, 3):
+            await add(keys, "pnc_one", secret=f"secret number {number}")
+        one_more = credentials_pb2.AddCredentialsRequest(request_id="more", account_id="pnc_one", values={"secret": "s"})
+        assert (await refused(keys.AddCredentials(one_more)))[0] == "TOO_MANY_VERSIONS"
+        await add(keys, "pnc_two", secret="of another account")
+        wanted = credentials_pb2.CreateContactRequest(display_name="x", target_urls=["wecombot://1234567890abcdefghij"])
+        for number, reason in ((1, ""), (1, ""), (2, "TOO_MANY_CONTACTS")):
+            wanted.request_id = f"contact-{number}"
+            if reason:
+                assert (await refused(keys.CreateContact(wanted)))[0] == reason
+            else:
+                await keys.CreateContact(wanted)
+
+
 def test_a_certificate_says_itself_when_it_ends() -> None:
     from domain.credentials import Material
     from storage import materials
