@@ -90,6 +90,27 @@ async def test_without_a_certificate_of_the_authority_nothing_is_said(
                 assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
+async def test_another_authority_of_clients_counts_without_a_restart(
+    emptied_database_url: str, authority: Authority, files: Files, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other")
+    mine, theirs = authority.issue("a.pnc"), other.issue("b.pnc")
+    trusted = files.client_authority
+    assert trusted is not None
+    own = trusted.read_text()
+    authority.file = tmp_path / "of-the-server.pem"
+    authority.file.write_text(own)
+    async with opened_office(emptied_database_url, tls=files) as office:
+        await bind(office, "pnc", mine[0])
+        assert await who_am_i(office, authority, mine) == "pnc/an"
+        trusted.write_bytes(other.file.read_bytes())
+        assert await who_am_i(office, authority, theirs) == "CERTIFICATE_UNBOUND"
+        async with connected(office, authority, mine) as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await identity_pb2_grpc.IdentityStub(channel).WhoAmI(identity_pb2.WhoAmIRequest(), timeout=5)
+
+
 async def test_new_files_count_without_a_restart(emptied_database_url: str, authority: Authority, files: Files) -> None:
     def served(port: str) -> bytes:
         return ssl.get_server_certificate(("localhost", int(port))).encode()
