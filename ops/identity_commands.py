@@ -168,11 +168,14 @@ def prove(
     tenant: Annotated[str, typer.Option(help="Of which tenant the principal is.")],
 ) -> None:
     """Sign with a certificate's key that it is to speak for a principal, and print the proof for `bind-certificate`."""
+    from domain.refusals import Refused
     from servers import certificates
 
     try:
         proof = certificates.prove(file.read_text(), key_file.read_bytes(), tenant_id=tenant, principal_id=principal)
-    except (OSError, TypeError, ValueError) as error:
+    except Refused as refused:
+        raise typer.BadParameter(refused.refusal.message) from refused
+    except (TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     print(base64.b64encode(proof).decode())
 

@@ -128,9 +128,15 @@ def _is_signed(certificate: x509.Certificate, signature: bytes, signed: bytes) -
 
 
 def prove(pem: str, key_pem: bytes, *, tenant_id: str, principal_id: str) -> bytes:
-    """Sign with the key of a certificate that it is to speak for a principal. Raise Refused, ValueError for what is no key."""
-    signed = statement(tenant_id, principal_id, _read(pem)[0].fingerprint(hashes.SHA256()).hex())
-    match load_pem_private_key(key_pem, None):
+    """Sign with the key of a certificate that it is to speak for a principal.
+
+    Raise Refused for what is no certificate, and TypeError or ValueError for what is no key of it.
+    """
+    certificate, private_key = _read(pem)[0], load_pem_private_key(key_pem, None)
+    if private_key.public_key() != certificate.public_key():
+        raise ValueError("the key is not the certificate's")
+    signed = statement(tenant_id, principal_id, certificate.fingerprint(hashes.SHA256()).hex())
+    match private_key:
         case rsa.RSAPrivateKey() as key:
             return key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
         case ec.EllipticCurvePrivateKey() as curve_key:
