@@ -227,7 +227,8 @@ def _told(ending: Ending, now_ms: int) -> tuple[str, str]:
     ends = "ended" if days < 0 else "ends"
     where = f" on channel {ending.channel_id}" if ending.channel_id else ""
     title = f"Paydesk: {ending.title}{where} {ends} {when}"
-    return title[:256], f"{title}. Add and activate a new version, then acknowledge: paydesk secrets reminders."
+    next_one = {"API_KEY": "Make a new key", "CERTIFICATE": "Bind the next one"}.get(ending.object_kind, "Add and activate a new version")
+    return title[:256], f"{title}. {next_one}, then acknowledge: paydesk secrets reminders."
 
 
 def _write(connection: Connection, rows: Sequence[tuple[object, ...]], *, now_ms: int) -> int:

@@ -9,12 +9,14 @@ from pathlib import Path
 import grpc
 import pytest
 
+from domain.expiry import DAY_MS
 from ops import processes
 from ops.deployment import CannotStart, Deployment
 from ops.settings import Settings
 from protos.paydesk.v1 import identity_pb2, identity_pb2_grpc
 from servers import certificates
 from servers.tls import Files
+from storage import expiry
 from tests.authority import Authority
 from tests.integration.office import Office, opened_office, reason_of
 
@@ -75,6 +77,20 @@ async def test_a_certificate_speaks_for_its_tenant_and_for_no_other(
         await office.database.run(lambda connection: connection.exec_driver_sql("UPDATE principals SET disable_time = now()").rowcount)
         await office.reread()
         assert await who_am_i(office, authority, pnc) == "PRINCIPAL_DISABLED"
+
+
+async def test_a_bound_certificate_stands_in_the_calendar_of_what_ends_and_is_reminded_of(
+    emptied_database_url: str, authority: Authority, files: Files
+) -> None:
+    one, named = authority.issue("a.pnc"), authority.issue("b.pnc")
+    async with opened_office(emptied_database_url, tls=files) as office:
+        await bind(office, "pnc", one[0])
+        await bind(office, "pnc", named[0], "b.pnc")
+        (ending,) = await office.database.run(expiry.endings, tenant_id="pnc", limit=9)
+        assert (ending.object_kind, ending.title) == ("CERTIFICATE", "client certificate of an")
+        assert await office.database.run(expiry.plan, now_ms=ending.not_after_ms - 3 * DAY_MS) == 1
+        (told,) = await office.database.run(expiry.reminders, tenant_id="pnc", limit=9)
+        assert told.mark == 3 and "Bind the next one" in told.body
 
 
 async def test_without_a_certificate_of_the_authority_nothing_is_said(
