@@ -58,12 +58,22 @@ class Charge(NamedTuple):
     return_url: str = ""
     payer_ip: str = ""
 
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.attempt_no
+
 
 class Lookup(NamedTuple):
     """Name one attempt, to query or close it."""
 
     attempt_no: str
     merchant_no: str
+
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.attempt_no
 
 
 class RefundRequest(NamedTuple):
@@ -82,6 +92,11 @@ class RefundRequest(NamedTuple):
     channel_txn_no: str = ""
     notify_url: str = ""
 
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.refund_no
+
 
 class RefundLookup(NamedTuple):
     """Name one refund, to query it."""
@@ -89,6 +104,11 @@ class RefundLookup(NamedTuple):
     refund_no: str
     attempt_no: str
     merchant_no: str
+
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.refund_no
 
 
 class PayeeKind(StrEnum):
@@ -121,12 +141,22 @@ class PayoutRequest(NamedTuple):
     scene: str = ""
     notify_url: str = ""
 
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.payout_no
+
 
 class PayoutLookup(NamedTuple):
     """Name one payout, to query it."""
 
     payout_no: str
     merchant_no: str
+
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.payout_no
 
 
 class SignRequest(NamedTuple):
@@ -146,6 +176,11 @@ class SignRequest(NamedTuple):
     period_days: int = 0
     first_debit_date: str = ""  # YYYY-MM-DD
 
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.mandate_no
+
 
 class MandateLookup(NamedTuple):
     """Name one mandate; `agreement_no` is the channel's number, "" before it is known."""
@@ -153,6 +188,11 @@ class MandateLookup(NamedTuple):
     mandate_no: str
     merchant_no: str
     agreement_no: str = ""
+
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.mandate_no
 
 
 class DebitRequest(NamedTuple):
@@ -171,6 +211,11 @@ class DebitRequest(NamedTuple):
     notify_url: str
     payee: Payee | None = None  # the payer's account, where the channel knows no agreements
     period_no: int = 0
+
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.attempt_no
 
 
 class Share(NamedTuple):
@@ -192,6 +237,11 @@ class SplitRequest(NamedTuple):
     shares: tuple[Share, ...]
     is_last: bool = True
 
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.split_no
+
 
 class SplitLookup(NamedTuple):
     """Name one split, to query it."""
@@ -200,6 +250,11 @@ class SplitLookup(NamedTuple):
     attempt_no: str
     channel_txn_no: str
     merchant_no: str
+
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.split_no
 
 
 class Person(NamedTuple):
@@ -221,6 +276,11 @@ class VerifyRequest(NamedTuple):
     verify_no: str
     merchant_no: str
     person: Person
+
+    @property
+    def number(self) -> str:
+        """Return what the answer is known by."""
+        return self.verify_no
 
 
 class BillKind(StrEnum):

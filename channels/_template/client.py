@@ -88,7 +88,7 @@ class TemplateChannel:
         return side_by_side(requests, ask, self._room)
 
     async def _ask(self, operation: str, request: Any, body: bytes, *, moves_money: bool) -> Answer:
-        number = getattr(request, "refund_no", "") or request.attempt_no
+        number = request.number
         secret = self._config.secrets.get(request.merchant_no)
         if secret is None:
             return Answer(number, Outcome.NOT_SENT, "SECRET_MISSING", Fault.CONFIG)

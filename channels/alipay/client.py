@@ -25,8 +25,8 @@ NOT_FOUND until the payer comes, and its own time of expiry sees to it that he c
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import structlog
@@ -35,7 +35,7 @@ from channels import rsa
 from channels.alipay import mapping, messages, signing
 from channels.alipay.config import ABILITIES, AlipayConfig, Merchant
 from channels.alipay.messages import Call
-from channels.asking import side_by_side
+from channels.asking import for_merchants, side_by_side
 from channels.http import HttpTransport, Lost
 from channels.port import (
     Answer,
@@ -61,7 +61,6 @@ from domain.evidence import Fault, Outcome
 
 log = structlog.get_logger()
 
-Request = TypeVar("Request")
 Inner = dict[str, Any]
 
 BILL_BYTES_MAX = 256 << 20
@@ -99,15 +98,15 @@ class AlipayChannel:
 
     def charge(self, requests: Sequence[Charge]) -> Answers:
         """Ask for trades that payers can pay."""
-        return self._each(requests, lambda request: request.attempt_no, self._charge)
+        return for_merchants(requests, self._config.merchants, self._charge, self._room)
 
     def query(self, requests: Sequence[Lookup]) -> Answers:
         """Ask what became of charges and debits."""
-        return self._each(requests, lambda request: request.attempt_no, self._query)
+        return for_merchants(requests, self._config.merchants, self._query, self._room)
 
     def close(self, requests: Sequence[Lookup]) -> Answers:
         """Close charges."""
-        return self._each(requests, lambda request: request.attempt_no, self._close)
+        return for_merchants(requests, self._config.merchants, self._close, self._room)
 
     async def _charge(self, merchant: Merchant, request: Charge) -> Answer:
         browsed = _BROWSED.get(request.terminal)
@@ -147,11 +146,11 @@ class AlipayChannel:
 
     def refund(self, requests: Sequence[RefundRequest]) -> Answers:
         """Ask to give money back."""
-        return self._each(requests, lambda request: request.refund_no, self._refund)
+        return for_merchants(requests, self._config.merchants, self._refund, self._room)
 
     def query_refund(self, requests: Sequence[RefundLookup]) -> Answers:
         """Ask what became of refunds."""
-        return self._each(requests, lambda request: request.refund_no, self._query_refund)
+        return for_merchants(requests, self._config.merchants, self._query_refund, self._room)
 
     async def _refund(self, merchant: Merchant, request: RefundRequest) -> Answer:
         # fund_change tells whether this very request moved money: N is no failure, and Y is no proof.
@@ -176,11 +175,11 @@ class AlipayChannel:
 
     def payout(self, requests: Sequence[PayoutRequest]) -> Answers:
         """Pay out to accounts and bank cards."""
-        return self._each(requests, lambda request: request.payout_no, self._payout)
+        return for_merchants(requests, self._config.merchants, self._payout, self._room)
 
     def query_payout(self, requests: Sequence[PayoutLookup]) -> Answers:
         """Ask what became of payouts."""
-        return self._each(requests, lambda request: request.payout_no, self._query_payout)
+        return for_merchants(requests, self._config.merchants, self._query_payout, self._room)
 
     async def _payout(self, merchant: Merchant, request: PayoutRequest) -> Answer:
         number = request.payout_no
@@ -206,19 +205,19 @@ class AlipayChannel:
 
     def sign(self, requests: Sequence[SignRequest]) -> Answers:
         """Ask payers for mandates."""
-        return self._each(requests, lambda request: request.mandate_no, self._sign)
+        return for_merchants(requests, self._config.merchants, self._sign, self._room)
 
     def query_mandate(self, requests: Sequence[MandateLookup]) -> Answers:
         """Ask how mandates stand."""
-        return self._each(requests, lambda request: request.mandate_no, self._query_mandate)
+        return for_merchants(requests, self._config.merchants, self._query_mandate, self._room)
 
     def unsign(self, requests: Sequence[MandateLookup]) -> Answers:
         """End mandates."""
-        return self._each(requests, lambda request: request.mandate_no, self._unsign)
+        return for_merchants(requests, self._config.merchants, self._unsign, self._room)
 
     def debit(self, requests: Sequence[DebitRequest]) -> Answers:
         """Take money under mandates."""
-        return self._each(requests, lambda request: request.attempt_no, self._debit)
+        return for_merchants(requests, self._config.merchants, self._debit, self._room)
 
     async def _sign(self, merchant: Merchant, request: SignRequest) -> Answer:
         call = messages.sign(request, self._config)
@@ -250,11 +249,11 @@ class AlipayChannel:
 
     def split(self, requests: Sequence[SplitRequest]) -> Answers:
         """Split what was paid."""
-        return self._each(requests, lambda request: request.split_no, self._split)
+        return for_merchants(requests, self._config.merchants, self._split, self._room)
 
     def query_split(self, requests: Sequence[SplitLookup]) -> Answers:
         """Ask what became of splits."""
-        return self._each(requests, lambda request: request.split_no, self._query_split)
+        return for_merchants(requests, self._config.merchants, self._query_split, self._room)
 
     async def _split(self, merchant: Merchant, request: SplitRequest) -> Answer:
         number = request.split_no
@@ -277,7 +276,7 @@ class AlipayChannel:
 
     def verify(self, requests: Sequence[VerifyRequest]) -> Answers:
         """Ask whether identities are true."""
-        return self._each(requests, lambda request: request.verify_no, self._verify)
+        return for_merchants(requests, self._config.merchants, self._verify, self._room)
 
     async def _verify(self, merchant: Merchant, request: VerifyRequest) -> Answer:
         number = request.verify_no
@@ -306,7 +305,7 @@ class AlipayChannel:
     async def _bill(self, request: BillRequest) -> Bill:
         merchant = self._config.merchants.get(request.merchant_no)
         if merchant is None:
-            return Bill(request.number, Outcome.MAYBE, reason="CREDENTIALS_MISSING", fault=Fault.CONFIG)
+            return Bill(request.number, Outcome.MAYBE, reason="SECRET_MISSING", fault=Fault.CONFIG)
         urls: list[str] = []
 
         def found(inner: Inner) -> Answer:
@@ -328,20 +327,6 @@ class AlipayChannel:
         return Bill(request.number, Outcome.DONE, reply.body)
 
     # --- asking -----------------------------------------------------------------------------------------------------
-
-    def _each(
-        self,
-        requests: Sequence[Request],
-        number_of: Callable[[Request], str],
-        ask: Callable[[Merchant, Request], Awaitable[Answer]],
-    ) -> Answers:
-        async def ask_one(request: Request) -> Answer:
-            merchant = self._config.merchants.get(request.merchant_no)  # type: ignore[attr-defined]  # all requests have one
-            if merchant is None:
-                return Answer(number_of(request), Outcome.NOT_SENT, "CREDENTIALS_MISSING", Fault.CONFIG)
-            return await ask(merchant, request)
-
-        return side_by_side(requests, ask_one, self._room)
 
     async def _signed(self, merchant: Merchant, call: Call) -> dict[str, str]:
         params = messages.parameters(
@@ -368,7 +353,7 @@ class AlipayChannel:
         """Ask one thing, verify what comes back, and read it; `read` gets the inner object of a success."""
         inner = await self._exchange(merchant, call)
         if isinstance(inner, Lost):
-            return Answer(number, inner.outcome, inner.reason, inner.fault)
+            return Answer(number, *inner)
         try:
             return mapping.refused(number, inner, moves_money=moves_money) or read(inner)
         except mapping.UnknownWord as unknown:

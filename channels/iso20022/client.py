@@ -125,9 +125,9 @@ class Iso20022Channel:
             account = self._config.accounts.get(request.merchant_no)
             field = messages.unfit(request)
             if account is None or account.private_key is None:
-                refused.append(Answer(_number(request), Outcome.NOT_SENT, "SECRET_MISSING", Fault.CONFIG))
+                refused.append(Answer(request.number, Outcome.NOT_SENT, "SECRET_MISSING", Fault.CONFIG))
             elif field:
-                refused.append(Answer(_number(request), Outcome.NOT_SENT, f"UNFIT_{field.upper()}", Fault.CONFIG))
+                refused.append(Answer(request.number, Outcome.NOT_SENT, f"UNFIT_{field.upper()}", Fault.CONFIG))
             else:
                 fit.setdefault((request.merchant_no, request.currency_code), []).append(request)
         return fit, refused
@@ -140,7 +140,7 @@ class Iso20022Channel:
         content = write(
             account, group, version=version, clearing_system=config.clearing_system, now_ms=self._clock_ms()
         )
-        return _Order(account, tuple(_number(request) for request in group), content, is_debit)
+        return _Order(account, tuple(request.number for request in group), content, is_debit)
 
     async def _submit(self, order: _Order) -> list[Answer]:
         reply = await self._port.submit(order.account, messages.message_id(order.numbers), order.content)
@@ -243,7 +243,3 @@ def _line(entry: messages.Entry, merchant_no: str) -> BillLine:
         kind, entry.end_to_end_id, "", entry.bank_ref, merchant_no, entry.amount_minor, fee_minor, entry.currency_code,
         entry.time_ms,
     )  # fmt: skip
-
-
-def _number(request: Any) -> str:
-    return getattr(request, "payout_no", "") or str(request.attempt_no)

@@ -108,7 +108,7 @@ class SandboxChannel:
     async def _ask(
         self, operation: str, requests: Sequence[Any], write: Callable[[Sequence[Any]], bytes], *, moves_money: bool
     ) -> AsyncIterator[list[Answer]]:
-        numbers = [_number(operation, request) for request in requests]
+        numbers = [request.number for request in requests]
         call = _Call(numbers, moves_money=moves_money)
         for number in numbers:
             self._calls.setdefault(number, []).append(call)
@@ -149,7 +149,7 @@ class SandboxChannel:
             known = self._config.secrets.get(merchant_no)
             if not known:
                 for request in group:
-                    number = _number(operation, request)
+                    number = request.number
                     call.hear(Answer(number, Outcome.NOT_SENT, "SECRET_MISSING", Fault.CONFIG))
                 continue
             body = write(group)
@@ -159,7 +159,7 @@ class SandboxChannel:
                 )
             except ConnectionError:
                 for request in group:
-                    call.hear(Answer(_number(operation, request), Outcome.MAYBE, "CONNECTION_LOST", Fault.CHANNEL))
+                    call.hear(Answer(request.number, Outcome.MAYBE, "CONNECTION_LOST", Fault.CHANNEL))
                 continue
             self._open(envelopes, merchant_no, call)
 
@@ -207,10 +207,6 @@ class SandboxChannel:
                 await asyncio.sleep(COLLECT_RETRY_S)
             # A poll costs the same for one answer as for fifty; a lone answer has waited in no poll's way.
             await asyncio.sleep(max(0.0, asked_s + COLLECT_PAUSE_S - loop.time()))
-
-
-def _number(operation: str, request: Any) -> str:
-    return str(request.refund_no if operation in ("refund", "query_refund") else request.attempt_no)
 
 
 class SandboxCallbacks:

@@ -25,16 +25,17 @@ answers hold no time of their own, so another request's answer could be sent in 
 import asyncio
 import time
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import structlog
 
 from channels import rsa
-from channels.asking import side_by_side
+from channels.asking import Asked, for_merchants, side_by_side
 from channels.http import HttpTransport, Lost
 from channels.port import (
     Answer,
+    Answers,
     Bill,
     BillKind,
     BillRequest,
@@ -58,6 +59,8 @@ from channels.unionpay.messages import Fields, Unwritable
 from domain.evidence import Fault, Outcome
 
 log = structlog.get_logger()
+
+Request = TypeVar("Request", bound=Asked)
 
 FRONT, APP, BACK = "/gateway/api/frontTransReq.do", "/gateway/api/appTransReq.do", "/gateway/api/backTransReq.do"
 QUERY, BATCH = "/gateway/api/queryTrans.do", "/gateway/api/batchTrans.do"
@@ -93,56 +96,56 @@ class UnionPayChannel:
         self._clock_ms = clock_ms
         self._room = asyncio.Semaphore(config.concurrency_max)
 
-    def charge(self, requests: Sequence[Charge]) -> AsyncIterator[list[Answer]]:
+    def charge(self, requests: Sequence[Charge]) -> Answers:
         """Ask for money: on UnionPay's page, in its app, or from a bound card, as the payer's terminal has it."""
-        return self._each(requests, lambda request: request.attempt_no, self._charge)
+        return self._each(requests, self._charge)
 
-    def query(self, requests: Sequence[Lookup]) -> AsyncIterator[list[Answer]]:
+    def query(self, requests: Sequence[Lookup]) -> Answers:
         """Ask what became of attempts."""
-        return self._each(requests, lambda request: request.attempt_no, self._query)
+        return self._each(requests, self._query)
 
-    def close(self, requests: Sequence[Lookup]) -> AsyncIterator[list[Answer]]:
+    def close(self, requests: Sequence[Lookup]) -> Answers:
         """Tell whether attempts are at an end. UnionPay closes nothing on demand: it refuses an order after its time.
 
         So CLOSED is said once that time is over and UnionPay knows of no payment; before, MAYBE: ask again later.
         """
-        return self._each(requests, lambda request: request.attempt_no, self._close)
+        return self._each(requests, self._close)
 
-    def refund(self, requests: Sequence[RefundRequest]) -> AsyncIterator[list[Answer]]:
+    def refund(self, requests: Sequence[RefundRequest]) -> Answers:
         """Ask to give money back."""
-        return self._each(requests, lambda request: request.refund_no, self._refund)
+        return self._each(requests, self._refund)
 
-    def query_refund(self, requests: Sequence[RefundLookup]) -> AsyncIterator[list[Answer]]:
+    def query_refund(self, requests: Sequence[RefundLookup]) -> Answers:
         """Ask what became of refunds."""
-        return self._each(requests, lambda request: request.refund_no, self._query)
+        return self._each(requests, self._query)
 
-    def debit(self, requests: Sequence[DebitRequest]) -> AsyncIterator[list[Answer]]:
+    def debit(self, requests: Sequence[DebitRequest]) -> Answers:
         """Collect from bound cards or named accounts."""
-        return self._each(requests, lambda request: request.attempt_no, self._debit)
+        return self._each(requests, self._debit)
 
-    def payout(self, requests: Sequence[PayoutRequest]) -> AsyncIterator[list[Answer]]:
+    def payout(self, requests: Sequence[PayoutRequest]) -> Answers:
         """Pay out to cards and companies' accounts."""
-        return self._each(requests, lambda request: request.payout_no, self._payout)
+        return self._each(requests, self._payout)
 
-    def query_payout(self, requests: Sequence[PayoutLookup]) -> AsyncIterator[list[Answer]]:
+    def query_payout(self, requests: Sequence[PayoutLookup]) -> Answers:
         """Ask what became of payouts."""
-        return self._each(requests, lambda request: request.payout_no, self._query_payout)
+        return self._each(requests, self._query_payout)
 
-    def sign(self, requests: Sequence[SignRequest]) -> AsyncIterator[list[Answer]]:
+    def sign(self, requests: Sequence[SignRequest]) -> Answers:
         """Bind cards: at once where `payer_ref` is the card's number, else on UnionPay's page."""
-        return self._each(requests, lambda request: request.mandate_no, self._sign)
+        return self._each(requests, self._sign)
 
-    def query_mandate(self, requests: Sequence[MandateLookup]) -> AsyncIterator[list[Answer]]:
+    def query_mandate(self, requests: Sequence[MandateLookup]) -> Answers:
         """Ask whether cards are bound."""
-        return self._each(requests, lambda request: request.mandate_no, self._query_mandate)
+        return self._each(requests, self._query_mandate)
 
-    def unsign(self, requests: Sequence[MandateLookup]) -> AsyncIterator[list[Answer]]:
+    def unsign(self, requests: Sequence[MandateLookup]) -> Answers:
         """Unbind cards."""
-        return self._each(requests, lambda request: request.mandate_no, self._unsign)
+        return self._each(requests, self._unsign)
 
-    def verify(self, requests: Sequence[VerifyRequest]) -> AsyncIterator[list[Answer]]:
+    def verify(self, requests: Sequence[VerifyRequest]) -> Answers:
         """Ask whether identities are true."""
-        return self._each(requests, lambda request: request.verify_no, self._verify)
+        return self._each(requests, self._verify)
 
     def download_bill(self, requests: Sequence[BillRequest]) -> AsyncIterator[list[Bill]]:
         """Fetch settlement files."""
@@ -155,23 +158,17 @@ class UnionPayChannel:
     # --- one request ------------------------------------------------------------------------------------------------
 
     def _each(
-        self,
-        requests: Sequence[Any],
-        number_of: Callable[[Any], str],
-        ask: Callable[[Merchant, Any], Coroutine[None, None, Answer]],
-    ) -> AsyncIterator[list[Answer]]:
-        async def answer(request: Any) -> Answer:
-            number = number_of(request)
-            merchant = self._config.merchants.get(request.merchant_no)
-            if merchant is None:
-                return Answer(number, Outcome.NOT_SENT, "CREDENTIALS_MISSING", Fault.CONFIG)
-            try:
-                said = await ask(merchant, request)
-            except Unwritable as unwritable:
-                return Answer(number, Outcome.NOT_SENT, unwritable.reason, Fault.CONFIG)
-            return said
+        self, requests: Sequence[Request], ask: Callable[[Merchant, Request], Awaitable[Answer]]
+    ) -> Answers:
+        """Ask side by side; of what UnionPay has no words for, nothing is sent."""
 
-        return side_by_side(requests, answer, self._room)
+        async def answer(merchant: Merchant, request: Request) -> Answer:
+            try:
+                return await ask(merchant, request)
+            except Unwritable as unwritable:
+                return Answer(request.number, Outcome.NOT_SENT, unwritable.reason, Fault.CONFIG)
+
+        return for_merchants(requests, self._config.merchants, answer, self._room)
 
     async def _charge(self, merchant: Merchant, request: Charge) -> Answer:
         product = self._config.products.get(request.terminal, Product.FRONT)
@@ -192,8 +189,7 @@ class UnionPayChannel:
         return answer
 
     async def _query(self, merchant: Merchant, request: Lookup | RefundLookup) -> Answer:
-        number = request.refund_no if isinstance(request, RefundLookup) else request.attempt_no
-        return await self._trade(merchant, number)
+        return await self._trade(merchant, request.number)
 
     async def _query_payout(self, merchant: Merchant, request: PayoutLookup) -> Answer:
         return await self._trade(merchant, request.payout_no, pays_out=True)
@@ -290,7 +286,7 @@ class UnionPayChannel:
     async def _bill(self, request: BillRequest) -> Bill:
         merchant = self._config.merchants.get(request.merchant_no)
         if merchant is None or request.kind is not BillKind.TRADE:
-            reason = "CREDENTIALS_MISSING" if merchant is None else "NO_SUCH_KIND"
+            reason = "SECRET_MISSING" if merchant is None else "NO_SUCH_KIND"
             return Bill(request.number, Outcome.NOT_SENT, b"", reason, Fault.CONFIG)
         fields = messages.file_transfer(request.date, now_ms=self._clock_ms())
         said = await self._ask(merchant, self._config.file_url, fields, bytes_max=FILE_BYTES_MAX)
@@ -315,7 +311,7 @@ class UnionPayChannel:
         """
         merchant = self._config.merchants.get(batch.merchant_no)
         if merchant is None:
-            return BatchAnswer(Outcome.NOT_SENT, "CREDENTIALS_MISSING", Fault.CONFIG)
+            return BatchAnswer(Outcome.NOT_SENT, "SECRET_MISSING", Fault.CONFIG)
         content = await rsa.off_loop(batches.write, self._config.batch_layout, batch)
         fields = messages.batch(
             batch.kind, batch.batch_no, batch.txn_time, batches.pack(content), count=len(batch.lines),
@@ -331,7 +327,7 @@ class UnionPayChannel:
         """Ask for the results of a batch file: after about an hour, since no notice tells of them."""
         merchant = self._config.merchants.get(batch.merchant_no)
         if merchant is None:
-            return BatchAnswer(Outcome.NOT_SENT, "CREDENTIALS_MISSING", Fault.CONFIG)
+            return BatchAnswer(Outcome.NOT_SENT, "SECRET_MISSING", Fault.CONFIG)
         fields = messages.batch_query(batch.kind, batch.batch_no, batch.txn_time)
         said = await self._ask(merchant, BATCH, fields, bytes_max=FILE_BYTES_MAX)
         if isinstance(said, Lost):

@@ -32,7 +32,7 @@ from urllib.parse import quote, urlsplit
 import structlog
 
 from channels import rsa
-from channels.asking import side_by_side
+from channels.asking import Asked, for_merchants, side_by_side
 from channels.http import HttpLimits, HttpTransport, Lost, Reply, target_of
 from channels.port import (
     Answer,
@@ -60,7 +60,7 @@ from domain.evidence import Fault, Outcome
 
 log = structlog.get_logger()
 
-Request = TypeVar("Request")
+Request = TypeVar("Request", bound=Asked)
 
 # A new certificate of the platform is looked for at most so often, whatever serial numbers messages name.
 CERTIFICATES_PAUSE_S = 60.0
@@ -119,15 +119,15 @@ class WechatpayChannel:
 
     def charge(self, requests: Sequence[Charge]) -> Answers:
         """Ask for orders that payers can pay."""
-        return self._each(requests, lambda request: request.attempt_no, self._charge)
+        return self._each(requests, self._charge)
 
     def query(self, requests: Sequence[Lookup]) -> Answers:
         """Ask what became of charges and debits."""
-        return self._each(requests, lambda request: request.attempt_no, self._query)
+        return self._each(requests, self._query)
 
     def close(self, requests: Sequence[Lookup]) -> Answers:
         """Close charges."""
-        return self._each(requests, lambda request: request.attempt_no, self._close)
+        return self._each(requests, self._close)
 
     async def _charge(self, merchant: Merchant, request: Charge) -> Answer:
         product = _PRODUCTS.get(request.terminal, "native")
@@ -136,7 +136,7 @@ class WechatpayChannel:
         call = messages.charge(request, merchant, product, self._config.payer_ip)
         said = await self._exchange(merchant, call)
         if isinstance(said, Lost):
-            return _lost(request.attempt_no, said)
+            return Answer(request.attempt_no, *said)
         if not said.good:
             answer = mapping.refused(request.attempt_no, said.item, moves_money=True)
             if answer.reason in mapping.PAID_BEFORE:
@@ -177,11 +177,11 @@ class WechatpayChannel:
 
     def refund(self, requests: Sequence[RefundRequest]) -> Answers:
         """Ask to give money back."""
-        return self._each(requests, lambda request: request.refund_no, self._refund)
+        return self._each(requests, self._refund)
 
     def query_refund(self, requests: Sequence[RefundLookup]) -> Answers:
         """Ask what became of refunds."""
-        return self._each(requests, lambda request: request.refund_no, self._query_refund)
+        return self._each(requests, self._query_refund)
 
     async def _refund(self, merchant: Merchant, request: RefundRequest) -> Answer:
         paid_minor = request.paid_minor
@@ -203,11 +203,11 @@ class WechatpayChannel:
 
     def payout(self, requests: Sequence[PayoutRequest]) -> Answers:
         """Pay out to users of WeChat."""
-        return self._each(requests, lambda request: request.payout_no, self._payout)
+        return self._each(requests, self._payout)
 
     def query_payout(self, requests: Sequence[PayoutLookup]) -> Answers:
         """Ask what became of payouts."""
-        return self._each(requests, lambda request: request.payout_no, self._query_payout)
+        return self._each(requests, self._query_payout)
 
     async def _payout(self, merchant: Merchant, request: PayoutRequest) -> Answer:
         if request.payee.kind is not PayeeKind.USER:
@@ -216,7 +216,7 @@ class WechatpayChannel:
         name = signing.seal(merchant.seal.key, request.payee.name) if checked else ""
         said = await self._exchange(merchant, messages.payout(request, merchant, name))
         if isinstance(said, Lost):
-            return _lost(request.payout_no, said)
+            return Answer(request.payout_no, *said)
         if not said.good:
             return mapping.refused(request.payout_no, said.item, moves_money=True, careful=True)
         answer = self._seen(mapping.payout(request.payout_no, said.item), said.item)
@@ -234,26 +234,26 @@ class WechatpayChannel:
 
     def sign(self, requests: Sequence[SignRequest]) -> Answers:
         """Ask payers for mandates."""
-        return self._each(requests, lambda request: request.mandate_no, self._sign)
+        return self._each(requests, self._sign)
 
     def query_mandate(self, requests: Sequence[MandateLookup]) -> Answers:
         """Ask how mandates stand."""
-        return self._each(requests, lambda request: request.mandate_no, self._query_mandate)
+        return self._each(requests, self._query_mandate)
 
     def unsign(self, requests: Sequence[MandateLookup]) -> Answers:
         """End mandates."""
-        return self._each(requests, lambda request: request.mandate_no, self._unsign)
+        return self._each(requests, self._unsign)
 
     def debit(self, requests: Sequence[DebitRequest]) -> Answers:
         """Take money under mandates; first of all, have the payer told."""
-        return self._each(requests, lambda request: request.attempt_no, self._debit)
+        return self._each(requests, self._debit)
 
     async def _sign(self, merchant: Merchant, request: SignRequest) -> Answer:
         if not (merchant.plan_id and request.limit_minor and request.period_days and request.first_debit_date):
             return Answer(request.mandate_no, Outcome.NOT_SENT, "PLAN_MISSING", Fault.CONFIG)
         said = await self._exchange(merchant, messages.sign(request, merchant))
         if isinstance(said, Lost):
-            return _lost(request.mandate_no, said)
+            return Answer(request.mandate_no, *said)
         if not said.good:
             return mapping.refused(request.mandate_no, said.item, moves_money=True)
         url = messages.text(said.item, "redirect_url", required=True)
@@ -313,11 +313,11 @@ class WechatpayChannel:
 
     def split(self, requests: Sequence[SplitRequest]) -> Answers:
         """Share out what was paid."""
-        return self._each(requests, lambda request: request.split_no, self._split)
+        return self._each(requests, self._split)
 
     def query_split(self, requests: Sequence[SplitLookup]) -> Answers:
         """Ask what became of splits."""
-        return self._each(requests, lambda request: request.split_no, self._query_split)
+        return self._each(requests, self._query_split)
 
     async def _split(self, merchant: Merchant, request: SplitRequest) -> Answer:
         names = {
@@ -390,26 +390,19 @@ class WechatpayChannel:
 
     # --- the wire ---------------------------------------------------------------------------------------------------
 
-    async def _each(
-        self,
-        requests: Sequence[Request],
-        number_of: Callable[[Request], str],
-        ask: Callable[[Merchant, Request], Awaitable[Answer]],
-    ) -> AsyncIterator[list[Answer]]:
-        """Ask side by side; a merchant without keys and an answer that cannot be read are answers too."""
+    def _each(
+        self, requests: Sequence[Request], ask: Callable[[Merchant, Request], Awaitable[Answer]]
+    ) -> Answers:
+        """Ask side by side; an answer that cannot be read is an answer too."""
 
-        async def answer(request: Request) -> Answer:
-            merchant = self._config.merchants.get(request.merchant_no)  # type: ignore[attr-defined]
-            if merchant is None:
-                return Answer(number_of(request), Outcome.NOT_SENT, "SECRET_MISSING", Fault.CONFIG)
+        async def answer(merchant: Merchant, request: Request) -> Answer:
             try:
                 return await ask(merchant, request)
             except ValueError as error:
                 log.error("answer_malformed", channel_id=self._config.channel_id, why=str(error)[:64])
-                return Answer(number_of(request), Outcome.MAYBE, "MALFORMED", Fault.CHANNEL)
+                return Answer(request.number, Outcome.MAYBE, "MALFORMED", Fault.CHANNEL)
 
-        async for answers in side_by_side(requests, answer, self._room):
-            yield answers
+        return for_merchants(requests, self._config.merchants, answer, self._room)
 
     async def _ask(
         self,
@@ -423,7 +416,7 @@ class WechatpayChannel:
         """Make one call and read what is answered, in one go."""
         said = await self._exchange(merchant, call)
         if isinstance(said, Lost):
-            return _lost(number, said)
+            return Answer(number, *said)
         if not said.good:
             return mapping.refused(number, said.item, moves_money=moves_money)
         return self._seen(read(number, said.item), said.item)
@@ -539,10 +532,6 @@ class WechatpayChannel:
             word = mapping.word_of(item)[:64]
             log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
         return answer
-
-
-def _lost(number: str, lost: Lost) -> Answer:
-    return Answer(number, lost.outcome, lost.reason, lost.fault)
 
 
 def _json(**fields: str) -> str:

@@ -109,7 +109,7 @@ class Bench(Protocol):
 
 async def ask(bench: Bench, operation: str, requests: Sequence[Any]) -> dict[str, Answer]:
     """Ask as the connector does: what stays silent is MAYBE. Fail unless each request has exactly one answer."""
-    numbers = [getattr(request, "refund_no", "") or request.attempt_no for request in requests]
+    numbers = [request.number for request in requests]
     heard: list[Answer] = []
     try:
         async with asyncio.timeout(bench.patience_s):
