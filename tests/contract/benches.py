@@ -1,6 +1,7 @@
 """A test bench per channel: the channel itself, the truth of what it did, and faults that can be switched on."""
 
 import asyncio
+import base64
 import functools
 import hashlib
 import json
@@ -11,6 +12,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from channels._template import client as template
 from channels._template import signing as template_signing
@@ -25,6 +30,9 @@ from channels.sandbox.client import SandboxCallbacks, SandboxChannel
 from channels.sandbox.config import SandboxConfig
 from channels.unionpay.client import UnionPayCallbacks, UnionPayChannel
 from channels.unionpay.config import PRODUCTS, Merchant, Product, UnionPayConfig
+from channels.wechatpay.callbacks import WechatpayCallbacks
+from channels.wechatpay.client import WechatpayChannel
+from channels.wechatpay.config import WechatpayConfig
 from domain.credentials import Credentials
 from domain.evidence import Fault, Outcome
 from domain.identifiers import attempt_number
@@ -387,7 +395,7 @@ class HubAccount(NamedTuple):
 
 
 @functools.cache
-def _wire_account(kind: str, merchant_no: str) -> WireAccount:
+def wire_account(kind: str, merchant_no: str) -> WireAccount:
     """Make the keys of one account, once: they take a second."""
     return WireAccount(kind, "c1", merchant_no, *WIRE_KINDS[kind].make_keys(merchant_no))
 
@@ -395,7 +403,7 @@ def _wire_account(kind: str, merchant_no: str) -> WireAccount:
 @asynccontextmanager
 async def wired(directory: Path, kind: str) -> AsyncIterator[tuple[World, _Wire, str, list[HubAccount]]]:
     """Serve one wire for the suite's two merchants; give the world, a transport, the wire's address and the hub's accounts."""
-    accounts = [_wire_account(kind, merchant_no) for merchant_no in SECRETS]
+    accounts = [wire_account(kind, merchant_no) for merchant_no in SECRETS]
     wires = Wires(accounts)
     world = World(
         directory, seed=7, channels=[Profile("c1")], merchants=dict.fromkeys(SECRETS, ""), voices=wires.voices
@@ -418,7 +426,7 @@ async def wired(directory: Path, kind: str) -> AsyncIterator[tuple[World, _Wire,
 def _unionpay_merchants() -> Mapping[str, Merchant]:
     """Read the keys of the suite's merchants, once: that takes a while as well."""
     accounts = [
-        HubAccount(merchant, (Credentials(1, _wire_account("unionpay", merchant).hub),)) for merchant in SECRETS
+        HubAccount(merchant, (Credentials(1, wire_account("unionpay", merchant).hub),)) for merchant in SECRETS
     ]
     return UnionPayConfig.of(channel_id="c1", settings={}, accounts=accounts).merchants
 
@@ -449,7 +457,7 @@ class UnionPayBench(WireBench):
                 "txnAmt": "10000", "currencyCode": "156", "respCode": "00", "queryId": "7",
                 "signMethod": "01"} | {names[name]: str(value) for name, value in changes.items()}  # fmt: skip
         signer = next((merchant for merchant, known in SECRETS.items() if known == secret), STRANGER)
-        own = _wire_account("unionpay", signer).own
+        own = wire_account("unionpay", signer).own
         said["signPubKeyCert"] = own["sign_cert"].strip()
         signed = said | {"signature": unionpay_signing.sign(said, unionpay_signing.load_key(own["sign_key"]))}
         return {}, urlencode(signed).encode()
@@ -468,17 +476,6 @@ async def unionpay(directory: Path) -> AsyncIterator[Bench]:
 def now_ms() -> int:
     """Return Unix milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def wire(kind: str) -> Callable[[Path], AbstractAsyncContextManager[Bench]]:
-    """Return how to open the bench of a channel that meets its own wire, see `tests.contract.wires`."""
-
-    def opened(directory: Path) -> AbstractAsyncContextManager[Bench]:
-        from tests.contract.wires import open_wire
-
-        return open_wire(kind, directory)
-
-    return opened
 
 
 class AlipayBench(WireBench):
@@ -504,7 +501,7 @@ class AlipayBench(WireBench):
     def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
         fields = {
             "notify_id": "N1", "notify_type": "trade_status_sync", "charset": "utf-8", "version": "1.0",
-            "app_id": _wire_account("alipay", merchant_no).hub["app_id"], "sign_type": "RSA2", "trade_no": "T1",
+            "app_id": wire_account("alipay", merchant_no).hub["app_id"], "sign_type": "RSA2", "trade_no": "T1",
             "out_trade_no": number("n1"), "seller_id": changes.get("body_merchant_no", merchant_no),
             "trade_status": "TRADE_SUCCESS", "total_amount": f"{changes.get('amount_minor', 10_000) / 100:.2f}",
             "gmt_payment": "2026-11-24 10:00:00",
@@ -512,7 +509,7 @@ class AlipayBench(WireBench):
             "passback_params": "10000",
         }  # fmt: skip
         signer = next((merchant for merchant, known in SECRETS.items() if known == secret), STRANGER)
-        signature = alipay_signing.signed(_wire_account("alipay", signer).own["alipay_key"], fields)
+        signature = alipay_signing.signed(wire_account("alipay", signer).own["alipay_key"], fields)
         return {}, urlencode(fields | {"sign": signature}).encode()
 
     def signed(self, body: bytes) -> dict[str, str]:
@@ -532,11 +529,64 @@ async def alipay(directory: Path) -> AsyncIterator[Bench]:
         yield AlipayBench(world, transport, base_url, accounts)
 
 
+class WechatpayBench(WireBench):
+    """WeChat Pay against its platform. A secret is whose keys sign and seal; one that is nobody's, a key that is nobody's."""
+
+    signs_in_headers = signs_time = True
+    payers_begin = False
+
+    def __init__(self, world: World, transport: _Wire, base_url: str, accounts: Sequence[HubAccount]) -> None:
+        super().__init__(world, transport)
+        merchants = [account._replace(terms=account.credentials[0].values) for account in accounts]
+        settings = {"base_url": base_url, "connections_max": 20}
+        config = WechatpayConfig.of(channel_id="c1", settings=settings, accounts=merchants)
+        self.channel: Channel = WechatpayChannel(config, transport)
+        self.callbacks: CallbackReader = WechatpayCallbacks(config)
+
+    def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
+        plain = {
+            "mchid": changes.get("body_merchant_no", merchant_no), "out_trade_no": number("n1"), "transaction_id": "T1",
+            "trade_state": "SUCCESS", "success_time": "2025-01-01T10:00:00+08:00",
+            "amount": {"total": changes.get("amount_minor", 10_000), "currency": "CNY"},
+        }  # fmt: skip
+        signer = next((merchant for merchant, known in SECRETS.items() if known == secret), "")
+        api_key = wire_account("wechatpay", signer).hub["apiv3_key"] if signer else "z" * 32
+        sealed = AESGCM(api_key.encode()).encrypt(b"fdasfjihihih", json.dumps(plain).encode(), b"transaction")
+        resource = {"original_type": "transaction", "algorithm": "AEAD_AES_256_GCM", "nonce": "fdasfjihihih",
+                    "associated_data": "transaction", "ciphertext": base64.b64encode(sealed).decode()}  # fmt: skip
+        body = json.dumps({"id": "EV-1", "event_type": "TRANSACTION.SUCCESS", "resource": resource}).encode()
+        return self._headers(merchant_no, signer, body, time_ms), body
+
+    def signed(self, body: bytes) -> dict[str, str]:
+        return self._headers(MERCHANT, MERCHANT, body, now_ms())
+
+    @staticmethod
+    def _headers(merchant_no: str, signer: str, body: bytes, time_ms: int) -> dict[str, str]:
+        hub = wire_account("wechatpay", merchant_no).hub
+        pem = wire_account("wechatpay", signer).own["public_key"] if signer else hub["mch_private_key"]
+        key: Any = serialization.load_pem_private_key(pem.encode(), None)
+        timestamp = str(time_ms // 1000)
+        signature = key.sign(f"{timestamp}\nnonce\n".encode() + body + b"\n", padding.PKCS1v15(), hashes.SHA256())
+        return {
+            "wechatpay-timestamp": timestamp, "wechatpay-nonce": "nonce",
+            "wechatpay-serial": hub["platform_public_key_id"],
+            "wechatpay-signature": base64.b64encode(signature).decode(),
+            "wechatpay-signature-type": "WECHATPAY2-SHA256-RSA2048",
+        }  # fmt: skip
+
+
+@asynccontextmanager
+async def wechatpay(directory: Path) -> AsyncIterator[Bench]:
+    """Open WeChat Pay's platform."""
+    async with wired(directory, "wechatpay") as (world, transport, base_url, accounts):
+        yield WechatpayBench(world, transport, base_url, accounts)
+
+
 # A new channel adds its bench here.
 BENCHES: dict[str, Callable[[Path], AbstractAsyncContextManager[Bench]]] = {
     "sandbox": sandbox,
     "_template": template_bench,
     "alipay": alipay,
     "unionpay": unionpay,
-    "wechatpay": wire("wechatpay"),
+    "wechatpay": wechatpay,
 }

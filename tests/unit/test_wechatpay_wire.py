@@ -44,7 +44,7 @@ from domain.identifiers import CHINA
 from simulator.profiles import Profile
 from simulator.wire.server import Wires, bind
 from simulator.world import World
-from tests.contract.wires import accounts_of
+from tests.contract.benches import MERCHANT, OTHER, wire_account
 from tests.unit.sandbox_kit import hooked
 
 CLAIMS = {"1004": {"保险产品备案编号": "C0001", "保险名称": "车险", "保险操作单号": "{payout_no}"}}
@@ -105,7 +105,7 @@ class House:
 
 @asynccontextmanager
 async def house(directory: Path, *, without: tuple[str, ...] = ()) -> AsyncIterator[House]:
-    clock, accounts = Clock(), accounts_of("wechatpay")
+    clock, accounts = Clock(), [wire_account("wechatpay", merchant_no) for merchant_no in (MERCHANT, OTHER)]
     wires = Wires(accounts)
     profile = Profile("c1", fee_bps=60, amount_triggers=False)
     world = World(
