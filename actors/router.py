@@ -151,11 +151,7 @@ class Router:
     def _take_desk(self, desk: desk_store.Desk) -> None:
         self._desk = desk
         self._tables = routing_tables(desk, self._tables)
-        self._patience_s = {
-            channel_id: round(limits["not_found_patience_s"])
-            for channel_id, row in desk.channels.items()
-            if "not_found_patience_s" in (limits := row.settings.get("limits", {}))
-        }
+        self._patience_s = {name: _not_found_patience_s(row.settings) for name, row in desk.channels.items()}
         accounts = [account for table in self._tables.values() for account in table.accounts]
         self._allowances.limits = {account.account_id: account.limits for account in accounts if any(account.limits)}
         self._allowances.are_reserved |= bool(self._allowances.limits)
@@ -728,6 +724,13 @@ class Router:
             facts, dataclasses.replace(table, rules=rules), self._snapshots, now_ms=now_ms, draw=random.random(),
             allowances=self._allowances.at(now_ms), book=LimitBook(),
         )  # fmt: skip
+
+
+def _not_found_patience_s(settings: Mapping[str, Any]) -> int:
+    """Return how long after an order's expiry a channel is not believed; a setting that is no number stops no router."""
+    limits = settings.get("limits")
+    said = limits.get("not_found_patience_s") if isinstance(limits, dict) else None
+    return round(said) if isinstance(said, int | float) else life.NOT_FOUND_PATIENCE_S
 
 
 class _Plan:

@@ -1,9 +1,11 @@
 """Setting channels up, for all tenants: what a platform administrator does in the Channels service."""
 
+import dataclasses
 import json
 import re
 from typing import Any
 
+from actors.connector import Limits
 from channels import registry
 from domain.refusals import Refused, Violation, invalid
 from protos.paydesk.v1 import channels_pb2
@@ -87,4 +89,15 @@ def _settings_violations(kind: str, channel_id: str, settings: dict[str, Any]) -
         field = "settings" if kind in registry.KINDS else "kind"
         return [Violation(field, str(error)[:256])]
     missing = registry.missing_settings(kind, settings)
-    return [Violation(f"settings.{name}", rule) for name, rule in missing.items()]
+    return [Violation(f"settings.{name}", rule) for name, rule in missing.items()] + _limit_violations(settings.get("limits", {}))
+
+
+def _limit_violations(limits: Any) -> list[Violation]:
+    known = {field.name for field in dataclasses.fields(Limits)}
+    if not isinstance(limits, dict) or not limits.keys() <= known:
+        return [Violation("settings.limits", f"must be numbers by these names: {', '.join(sorted(known))}")]
+    return [
+        Violation(f"settings.limits.{name}", "must be a number from 0")
+        for name, value in limits.items()
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0
+    ]

@@ -302,6 +302,13 @@ async def test_a_channel_is_made_and_changed_by_the_platform_alone(office: Offic
     assert (await reason_of(root.UpdateChannel(named)))[1] == "CONFIG_CONFLICT"
     wish.channel_id, wish.kind, wish.request_id = "four", "carrier_pigeon", rid()
     assert (await reason_of(root.CreateChannel(wish)))[2] == ["kind"]
+    wish.kind = "unionpay"
+    assert (await reason_of(root.CreateChannel(wish)))[2] == ["settings.front_url"]
+    wish.kind = "sandbox"
+    for limits, place in (({"patience": 1}, ""), ([], ""), ({"not_found_patience_s": "long"}, ".not_found_patience_s"),
+                          ({"timeout_s": -1}, ".timeout_s")):  # fmt: skip
+        json_format.ParseDict({"limits": limits}, wish.settings)
+        assert (await reason_of(root.CreateChannel(wish)))[2] == [f"settings.limits{place}"]
     mine = await office.stub(channels_pb2_grpc.ChannelsStub, "TENANT_ADMIN", "CHANNEL_ADMIN")
     assert (await reason_of(mine.CreateChannel(wish)))[0] is grpc.StatusCode.PERMISSION_DENIED
     assert [entry.after["display_name"] for entry in await entries(office, "Channels.UpdateChannel", PLATFORM)] == [
