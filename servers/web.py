@@ -48,6 +48,8 @@ def application(
         ]
     )
 
+    pages.router.redirect_slashes = False  # an address that is nearly right is wrong, and nobody is sent to a Host of his own
+
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         calls_back = scope["type"] == "http" and scope["path"].startswith(callbacks.PATH)
         await (ingress if calls_back else pages)(scope, receive, send)

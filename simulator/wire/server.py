@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, Router
 
 from simulator.voice import Voice
 from simulator.wire.accounts import Account, MakeKeys
@@ -68,10 +68,12 @@ class Wires:
     def application(self, world: World, *, base_url: str, more: Sequence[BaseRoute] = ()) -> Starlette:
         """Return the ASGI application; `more` are routes beside the wires."""
         mounts: list[BaseRoute] = [
-            Mount(f"/{kind}", routes=wire.routes(Front(world, base_url=f"{base_url}/{kind}")))
+            Mount(f"/{kind}", app=Router(wire.routes(Front(world, base_url=f"{base_url}/{kind}")), redirect_slashes=False))
             for kind, wire in self._wires.items()
         ]
-        return Starlette(routes=[*mounts, *more])
+        made = Starlette(routes=[*mounts, *more])
+        made.router.redirect_slashes = False  # no channel sends a client elsewhere
+        return made
 
     async def start(self, world: World, bound: socket.socket, *, base_url: str, more: Sequence[BaseRoute] = ()) -> None:
         """Serve on a socket that is bound already, until `stop`."""

@@ -209,6 +209,8 @@ async def test_what_is_not_believed_leaves_no_row_and_is_refused_in_the_channels
         assert await ingress.take(kind, forged) == (401, AGAIN[kind].replace(b"{}", b"SIGNATURE_INVALID"))
         large = letter._replace(body=b"x" * (ingress_module.BODY_BYTES_MAX + 1))
         assert await ingress.take(kind, large) == (413, AGAIN[kind].replace(b"{}", b"TOO_LARGE"))
+        assert (await ingress.http.post(f"/callbacks/{kind}/", content=letter.body)).status_code == 404
+        assert (await ingress.http.get("/metrics/")).status_code == 404
         assert await ingress.rows() == []
 
 

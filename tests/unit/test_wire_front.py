@@ -96,7 +96,9 @@ def test_a_port_is_free_again_at_once_though_somebody_has_not_hung_up(shared: bo
 async def test_a_page_of_no_channel_is_not_there(tmp_path: Path, path: str) -> None:
     async with client(tmp_path) as alipay:
         for method in ("GET", "POST"):
-            assert (await alipay.http.request(method, f"{alipay.wires['base_url']}/{path}")).status_code in (404, 405)
+            for address in (path, f"{path}/", "alipay", "iso20022?x"):
+                answer = await alipay.http.request(method, f"{alipay.wires['base_url']}/{address}")
+                assert answer.status_code in (404, 405)
 
 
 async def test_a_directory_keeps_its_keys(tmp_path: Path) -> None:
