@@ -384,15 +384,18 @@ def open_cases(connection: Connection, cases: Sequence[tuple[str, str, str, str,
 def claim_due(connection: Connection, *, limit: int) -> list[Payment]:
     """Take payments whose time has come and put each off to its next step; no two callers get the same one.
 
-    The end of an order is a step too, whatever the schedule says: what has expired is closed then.
+    The end of an order is a step too, whatever the schedule says: what has expired is closed then. From there on the
+    schedule begins anew, so that one lost answer to a close is not followed by minutes of silence.
     """
     rows = connection.execute(
         text(
             f"""
-            WITH due AS (SELECT tenant_id, payment_id FROM payments WHERE next_action_time <= now()
+            WITH due AS (SELECT tenant_id, payment_id, CASE WHEN next_action_time = expire_time + interval '{CLOSE_AFTER_S} s'
+                             THEN 1 ELSE least(query_count + 1, 1000) END AS step
+                         FROM payments WHERE next_action_time <= now()
                          ORDER BY next_action_time LIMIT :limit FOR UPDATE SKIP LOCKED)
-            UPDATE payments p SET query_count = least(p.query_count + 1, 1000), next_action_time = least(
-                now() + ({_DELAYS})[least(p.query_count + 1, {len(QUERY_DELAYS_S)})] * (0.8 + 0.4 * random()) * interval '1 s',
+            UPDATE payments p SET query_count = due.step, next_action_time = least(
+                now() + ({_DELAYS})[least(due.step, {len(QUERY_DELAYS_S)})] * (0.8 + 0.4 * random()) * interval '1 s',
                 CASE WHEN p.expire_time > now() THEN p.expire_time + interval '{CLOSE_AFTER_S} s' END)
             FROM due WHERE p.tenant_id = due.tenant_id AND p.payment_id = due.payment_id
             RETURNING {PAYMENT_COLUMNS}

@@ -269,6 +269,19 @@ async def test_an_order_is_asked_about_at_its_end_however_long_the_next_step_is(
     assert 0.8 * QUERY_DELAYS_S[-1] * 1000 <= steps["later"]
 
 
+async def test_a_lost_answer_to_the_close_of_an_expired_order_is_followed_up_soon(slow_payers: House) -> None:
+    house, now_ms = slow_payers, time.time_ns() // 1_000_000
+    await house.submit(new_payment("expired", expire_ms=now_ms + 60_000))
+    await house.settle()
+    house.sql("UPDATE payments SET query_count = 100, expire_time = date_trunc('second', now()) - interval '1 s'")
+    house.sql(f"UPDATE payments SET next_action_time = expire_time + interval '{CLOSE_AFTER_S} s' - interval '1 hour',"
+              " expire_time = expire_time - interval '1 hour'")  # fmt: skip
+    await house.sweeper.sweep()
+    ((count, step_s),) = house.sql("SELECT query_count, extract(epoch FROM next_action_time - now()) FROM payments")
+    assert count == 1
+    assert step_s <= 1.2 * QUERY_DELAYS_S[0]
+
+
 async def test_f17_an_old_router_that_remembers_the_past_reads_again(house: House) -> None:
     """Whatever it remembers has moved: before it asks another channel for a payment, and before it settles one."""
     house.connectors["c1"]._tell = lambda *_: None  # type: ignore[method-assign]
