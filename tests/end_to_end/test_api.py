@@ -350,6 +350,7 @@ def test_money_in_doubt_is_a_gauge_that_comes_back_to_nothing(house: House, shop
     waiting = shop.pay(method=common_pb2.METHOD_WECHAT_PAY, payer_ref="payer_abandons")
 
     def in_doubt() -> float:
+        time.sleep(1.1)  # the page is made once a second at most
         families = text_string_to_metric_families(read(f"{house.http_url}/metrics")[1])
         return sum(s.value for f in families if f.name == "money_in_doubt_minor" for s in f.samples
                    if s.labels == {"tenant": "shop", "kind": "PENDING"})  # fmt: skip
