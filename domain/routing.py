@@ -473,19 +473,21 @@ def _choose(
         # Better to try a half-open channel than to refuse; its connector still guards the budget.
         return ([(_best(probes, candidates, values, facts, table), 1.0)] if probes else []), Approach.FALLBACK
     kept = [place for place in steady if candidates[place].account_id == facts.kept_account_id] if facts.kept_account_id else []
-    if kept and candidates[kept[0]].state is not Health.DEGRADED:
-        return [(kept[0], 1.0)], Approach.STICKY
-    best = _best(steady, candidates, values, facts, table)
+    returns = bool(kept) and candidates[kept[0]].state is not Health.DEGRADED
+    best = kept[0] if returns else _best(steady, candidates, values, facts, table)
     approach = Approach.SCORE
-    if all(candidates[place].state is Health.DEGRADED for place in steady):
+    if returns:
+        approach = Approach.STICKY
+    elif all(candidates[place].state is Health.DEGRADED for place in steady):
         approach = Approach.FALLBACK
     elif verdict and (verdict.denied or verdict.boosts or verdict.limits):
         first = _best(_without_rules(candidates), candidates, plain, facts, table)
         approach = Approach.SCORE if best == first else Approach.RULE
     if not probing or (not probes and not table.explore_share):
         return [(best, 1.0)], approach
+    # Who returns tries a channel that comes back all the same: where all payers have an account, it would have nobody else.
     wanted = [(place, probing[candidates[place].channel_id].admit_share) for place in probes]
-    if table.explore_share and facts.amount_minor <= table.explore_amount_max_minor and not facts.of_batch:
+    if not returns and table.explore_share and facts.amount_minor <= table.explore_amount_max_minor and not facts.of_batch:
         others = [place for place in steady if place != best and candidates[place].state is Health.HEALTHY]
         wanted += [(place, table.explore_share / len(others)) for place in others]
     return _within_one(wanted, best), approach

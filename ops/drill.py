@@ -107,7 +107,7 @@ class _Api:
         number = f"{self._run}-{self._count}"
         request = payments_pb2.CreatePaymentRequest(
             request_id=number, order_no=number, product_code=scene.product_code, terminal=common_pb2.TERMINAL_APP,
-            amount=common_pb2.Money(amount_minor=1800, currency_code="CNY"), subject="drill", payer_ref="payer-1",
+            amount=common_pb2.Money(amount_minor=1800, currency_code="CNY"), subject="drill", payer_ref=f"payer-{self._count}",
             method=common_pb2.Method.Name(method),
         )  # fmt: skip
         made_s, channel_id, state = time.monotonic(), "", payments_pb2.Payment.STATE_UNSPECIFIED

@@ -278,6 +278,14 @@ class TestRegulars:
         forced = route(THREE, RATES, self.BACK, rules=rules(Rule("up", 1, Effect.FORCE, "true", ("up",))))
         assert (chosen(forced), forced.approach) == ("up", Approach.FORCED)
 
+    def test_who_returns_tries_a_channel_that_comes_back_too(self) -> None:
+        health = (snapshot("wx", **HALF_OPEN), *RATES[1:])
+        tried = route(THREE, health, self.BACK, draw=0.01)
+        assert (chosen(tried), tried.approach) == ("wx", Approach.EXPLORE)
+        kept = route(THREE, health, self.BACK, draw=0.03, explore_share=0.04)
+        assert (chosen(kept), kept.approach) == ("ali", Approach.STICKY)
+        assert [candidate.propensity for candidate in kept.candidates] == [0.02, 0.98, 0.0]
+
     def test_nor_after_it_has_refused(self) -> None:
         decision = route(THREE, RATES, self.BACK, exclude=frozenset({"ali"}))
         assert (chosen(decision), decision.approach) == ("wx", Approach.FAIL_OVER)
