@@ -52,6 +52,7 @@ display_name = "The payer's browser pays at UnionPay"
 kind = "unionpay"
 [channels.settings]
 base_url = "http://127.0.0.1:9"
+front_url = "https://shop.example/paid"
 [channels.settings.limits]
 concurrency = 5000
 queue_max = 20000

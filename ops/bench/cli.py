@@ -1,6 +1,7 @@
 """`paydesk bench …`: every speed and memory target, measured against a reference of the same run."""
 
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -263,7 +264,9 @@ def callbacks(
                 # No more payments than there are notices: those that wait would be asked about meanwhile.
                 stage.call("caller", "--target", running.target, "--key", key, "--callers", 64, "--seconds", 60,
                            "--warm-s", 0, "--calls-max", count - made)  # fmt: skip
-                made = ingress.write_notices(notices, running.settings.database_url, keys[1], count)
+                had, made = made, ingress.write_notices(notices, running.settings.database_url, keys[1], count)
+                if made == had:
+                    sys.exit("no payment waits for its payer: the channel of this bench does not work")
             port = int(running.settings.public_url.rpartition(":")[2])
             roots = list(running.processes().values())
             before, started_s = stage.cpu_s(roots), time.monotonic()
