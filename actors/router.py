@@ -140,7 +140,7 @@ class Router:
         """Read what is counted and remembered beside the payments."""
         self._book.load(await self._database.run(rule_store.load_uses))
         since_id = identifier("pay_", now_ms=self._clock_ms() - KEEP_MS, random=bytes(RANDOM_BYTES))
-        self._regulars.note(await self._database.run(store.visits, since_id=since_id, tenant_payments_max=REGULARS_MAX))
+        self._regulars.note(await self._database.run(store.visits, since_id=since_id, limit=REGULARS_MAX))
 
     async def _read_desk(self) -> None:
         self._take_desk(await self._database.run(desk_store.load))

@@ -267,17 +267,21 @@ def load(connection: Connection, keys: Sequence[tuple[str, str]]) -> list[Paymen
     return [payment_of(row) for row in rows]
 
 
-def visits(connection: Connection, *, since_id: str, tenant_payments_max: int) -> list[Visit]:
-    """Read who has paid through which account, oldest first, among each tenant's newest payments with ids after `since_id`."""
+def visits(connection: Connection, *, since_id: str, limit: int) -> list[Visit]:
+    """Read who has paid through which account, oldest first, among the newest payments with ids after `since_id`.
+
+    Of all tenants together at most about `limit` payments are looked at: each has an equal share of it.
+    """
     rows = connection.execute(
         text(
             """SELECT p.tenant_id, p.payer_ref, p.method, p.account_id, (extract(epoch FROM p.update_time) * 1000)::bigint
                FROM tenants t CROSS JOIN LATERAL (
-                   SELECT payer_ref, method, account_id, update_time, state, tenant_id FROM payments p WHERE p.tenant_id = t.tenant_id AND p.payment_id > :since_id
-                   ORDER BY p.payment_id DESC LIMIT :limit) p
+                   SELECT tenant_id, payer_ref, method, account_id, update_time, state FROM payments
+                   WHERE tenant_id = t.tenant_id AND payment_id > :since_id
+                   ORDER BY payment_id DESC LIMIT (SELECT greatest(:limit / count(*), 1) FROM tenants)) p
                WHERE p.payer_ref <> '' AND p.state = 'SUCCEEDED' ORDER BY p.update_time"""
         ),
-        {"since_id": since_id, "limit": tenant_payments_max},
+        {"since_id": since_id, "limit": limit},
     )
     return [Visit(*row) for row in rows]
 

@@ -14,6 +14,7 @@ from domain.routing import fee_minor
 from domain.settings import Level
 from ops import desk_document
 from storage import desk as desk_store
+from storage import payments as payment_store
 from storage.database import transact
 from tests.harness import House, new_payment, opened_house
 
@@ -96,3 +97,11 @@ async def test_a_payer_who_comes_back_keeps_the_account_also_when_the_router_was
     (how,) = house.sql("SELECT decision->>'a' FROM attempts JOIN payments USING (payment_id) WHERE order_no = 'o2'")
     assert how == ("STICKY",)
     assert (await house.pay("o3", payer_ref="another")).account_id != first.account_id
+
+
+async def test_what_a_router_reads_of_payers_at_its_start_is_bounded_however_many_tenants_there_are(house: House) -> None:
+    for number in range(3):
+        await house.pay(f"o{number}", payer_ref=f"payer{number}")
+    ((tenant_count,),) = house.sql("SELECT count(*) FROM tenants")
+    read = await house.database.run(payment_store.visits, since_id="", limit=2 * tenant_count + tenant_count - 1)
+    assert [visit.payer_ref for visit in read] == ["payer1", "payer2"]
