@@ -188,8 +188,8 @@ class CallbackIngress:
 
     def _asked(self, asking: "asyncio.Future[object]") -> None:
         self._asking.discard(asking)
-        if not asking.cancelled() and isinstance(asking.exception(), PeerLost):
-            log.info("connector_not_reached")  # it looks at its start
+        if not asking.cancelled() and (error := asking.exception()) is not None:
+            log.warning("connector_not_asked", error=repr(error)[:200])  # it looks at its start, and twice a day
 
     def _reader(self, channel_id: str) -> CallbackReader | None:
         desk = self._desk.desk
