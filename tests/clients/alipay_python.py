@@ -1,19 +1,16 @@
 """The life of a payment, by the client `python-alipay-sdk`; only the address that it calls is another."""
 
 import io
-import json
-import sys
 import threading
 import time
 import urllib.parse
 import urllib.request
 import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 from alipay import AliPay, DCAliPay
+from played import WIRES, control, fault, held, refused
 
-WIRES = json.loads(Path(sys.argv[1]).read_text())
 KIND = WIRES["kinds"]["alipay"]
 KEYS, OTHER_KEYS = (account["values"] for account in KIND["accounts"])
 HEARD: list[dict[str, str]] = []
@@ -29,31 +26,6 @@ class Listener(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-def control(method: str, *arguments: object) -> None:
-    url = f"{WIRES['base_url']}/control/{method}"
-    urllib.request.urlopen(urllib.request.Request(url, json.dumps(arguments).encode()))
-
-
-def fault(kind: str, share: float) -> None:
-    control("inject", {"channel_id": "alipay", "kind": kind, "share": share})
-
-
-def held(what: str, said: object, expected: object) -> None:
-    if said != expected:
-        print(f"   ✗ {what}: {said!r} is not {expected!r}")
-        sys.exit(1)
-    print(f"   ✓ {what}")
-
-
-def refused(what: str, ask: object, *arguments: object, **more: object) -> None:
-    try:
-        answer = ask(*arguments, **more)
-    except Exception as error:
-        print(f"   ✓ {what}: {type(error).__name__}")
-        return
-    held(what, answer, None)
 
 
 def notice(number: int) -> dict[str, str]:
@@ -118,9 +90,9 @@ def statement(ali: AliPay) -> None:
 
 def controls(ali: AliPay, notify_url: str) -> None:
     for kind in ("ANSWER_BAD_SIGNATURE", "ANSWER_NO_SIGNATURE", "ANSWER_OTHER_CERTIFICATE"):
-        fault(kind, 1)
+        fault("alipay", kind, 1)
         refused(f"{kind} is refused", ali.api_alipay_trade_query, out_trade_no="life1")
-        fault(kind, 0)
+        fault("alipay", kind, 0)
     said = key_mode(notify_url, app_private_key_string=OTHER_KEYS["app_private_key"]).api_alipay_trade_query("life1")
     held("another's key signs for nobody else", said["sub_code"], "isv.invalid-signature")
     deaf = key_mode(notify_url, alipay_public_key_string=OTHER_KEYS["alipay_public_key"])

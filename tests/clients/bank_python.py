@@ -4,13 +4,10 @@ A bank's own envelope, HTTP with a signature, is in no library: it is written he
 """
 
 import base64
-import json
-import sys
 import time
 import urllib.error
 import urllib.request
 from decimal import Decimal
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,40 +18,15 @@ import pyiso20022.pain.pain_002_001_12 as pain002
 import pyiso20022.pain.pain_008_001_09 as pain008
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
+from played import WIRES, control, fault, held, refused
 from pycamt.parser import Camt053Parser
 from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.serializers import XmlSerializer
 from xsdata.models.datatype import XmlDate, XmlDateTime
 
-WIRES = json.loads(Path(sys.argv[1]).read_text())
 KIND = WIRES["kinds"]["iso20022"]
 CUSTOMER, STRANGER = KIND["accounts"]
 SPACE = "urn:iso:std:iso:20022:tech:xsd:"
-
-
-def control(method: str, *arguments: object) -> None:
-    url = f"{WIRES['base_url']}/control/{method}"
-    urllib.request.urlopen(urllib.request.Request(url, json.dumps(arguments).encode()))
-
-
-def fault(kind: str, share: float) -> None:
-    control("inject", {"channel_id": "iso20022", "kind": kind, "share": share})
-
-
-def held(what: str, said: object, expected: object) -> None:
-    if said != expected:
-        print(f"   ✗ {what}: {said!r} is not {expected!r}")
-        sys.exit(1)
-    print(f"   ✓ {what}")
-
-
-def refused(what: str, ask: object, *arguments: object) -> None:
-    try:
-        answer = ask(*arguments)
-    except Exception as error:
-        print(f"   ✓ {what}: {type(error).__name__}")
-        return
-    held(what, answer, None)
 
 
 # --- the envelope ----------------------------------------------------------------------------------------------------
@@ -201,9 +173,9 @@ def controls() -> None:
     held("half a file is none", told("pay4", payouts("pay4", {"claim3": "5.00"})[:-200]), ("RJCT", "FF01"))
     held("another's key signs for nobody else", send("/statuses?number=claim1", keys=STRANGER["values"])[0], 401)
     for kind in ("ANSWER_BAD_SIGNATURE", "ANSWER_NO_SIGNATURE", "ANSWER_OTHER_CERTIFICATE"):
-        fault(kind, 1)
+        fault("iso20022", kind, 1)
         refused(f"{kind} is refused", send, "/statuses?number=claim1")
-        fault(kind, 0)
+        fault("iso20022", kind, 0)
     held("and so nothing of that was paid", send("/statuses?number=claim3")[0], 404)
 
 
@@ -247,14 +219,14 @@ def balances(day: str) -> None:
     content = send(path)[1]
     held("pycamt reads its version", Camt053Parser(content).version, "camt.053.001.08")
     held("its entries, which add up to the balances", by_pycamt(content), (ENTRIES, Decimal(0)))
-    fault("BILL_TOTALS_DIFFER", 1)
+    fault("iso20022", "BILL_TOTALS_DIFFER", 1)
     held("one that does not add up is seen", by_pycamt(send(path)[1])[1], Decimal("-0.01"))
-    fault("BILL_TOTALS_DIFFER", 0)
-    fault("BILL_TRUNCATED", 1)
+    fault("iso20022", "BILL_TOTALS_DIFFER", 0)
+    fault("iso20022", "BILL_TRUNCATED", 1)
     half = send(path)[1]
     refused("half a statement is refused by pycamt", by_pycamt, half)
     refused("and by pyiso20022", XmlParser().from_bytes, half, camt053.Document)
-    fault("BILL_TRUNCATED", 0)
+    fault("iso20022", "BILL_TRUNCATED", 0)
     refused("and a statement is no pain.002 to it", report, content)
 
 

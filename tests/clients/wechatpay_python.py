@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-import sys
 import tempfile
 import threading
 import time
@@ -12,9 +11,9 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+from played import WIRES, control, fault, held, refused
 from wechatpayv3 import WeChatPay, WeChatPayType
 
-WIRES = json.loads(Path(sys.argv[1]).read_text())
 KIND = WIRES["kinds"]["wechatpay"]
 ACCOUNT = KIND["accounts"][0]
 KEYS = ACCOUNT["values"]
@@ -30,31 +29,6 @@ class Listener(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-def control(method: str, *arguments: object) -> None:
-    url = f"{WIRES['base_url']}/control/{method}"
-    urllib.request.urlopen(urllib.request.Request(url, json.dumps(arguments).encode()))
-
-
-def fault(kind: str, share: float) -> None:
-    control("inject", {"channel_id": "wechatpay", "kind": kind, "share": share})
-
-
-def held(what: str, said: object, expected: object) -> None:
-    if said != expected:
-        print(f"   ✗ {what}: {said!r} is not {expected!r}")
-        sys.exit(1)
-    print(f"   ✓ {what}")
-
-
-def refused(what: str, ask: object, *arguments: object, **more: object) -> None:
-    try:
-        answer = ask(*arguments, **more)
-    except Exception as error:
-        print(f"   ✓ {what}: {error}")
-        return
-    held(what, answer, None)
 
 
 def callback(number: int) -> tuple[dict[str, str], bytes]:
@@ -123,13 +97,13 @@ def statement(pay: WeChatPay) -> None:
 
 def controls(pay: WeChatPay, notify_url: str) -> None:
     for kind in ("ANSWER_BAD_SIGNATURE", "ANSWER_PROBE_SIGNATURE", "ANSWER_NO_SIGNATURE", "ANSWER_OTHER_CERTIFICATE"):
-        fault(kind, 1)
+        fault("wechatpay", kind, 1)
         refused(f"{kind} is refused", pay.query, out_trade_no="life0000001")
-        fault(kind, 0)
-    fault("ANSWER_NEW_CERTIFICATE", 1)
+        fault("wechatpay", kind, 0)
+    fault("wechatpay", "ANSWER_NEW_CERTIFICATE", 1)
     code, said = pay.query(out_trade_no="life0000001")
     held("a new certificate is fetched and believed", (code, json.loads(said)["trade_state"]), (200, "REFUND"))
-    fault("ANSWER_NEW_CERTIFICATE", 0)
+    fault("wechatpay", "ANSWER_NEW_CERTIFICATE", 0)
     other = KIND["accounts"][1]["values"]["mch_private_key"]
     code, said = client(notify_url, private_key=other).query(out_trade_no="life0000001")
     held("another merchant's key signs for nobody else", (code, json.loads(said)["code"]), (401, "SIGN_ERROR"))
