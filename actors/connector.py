@@ -273,9 +273,26 @@ class Connector:
             if room > self._tokens:
                 room = int(self._tokens)
                 self._pump_later()
-            self._tokens -= max(room, 0)
-        if room > 0:
-            self._spawn(self._ask(Operation.CHARGE, [(self._queue or self._bulk).popleft() for _ in range(room)]))
+        taken = self._next(room)
+        self._tokens -= len(taken)
+        if taken:
+            self._spawn(self._ask(Operation.CHARGE, taken))
+
+    def _next(self, room: int) -> list[Task]:
+        """Take charges from the queues. What has waited until its order expired never leaves: somebody may have been told."""
+        now_ms = self._clock_ms()
+        taken: list[Task] = []
+        expired: list[Task] = []
+        while len(taken) < room and (queue := self._queue or self._bulk):
+            task = queue.popleft()
+            is_over = 0 < task.request.expire_time_ms <= now_ms  # type: ignore[union-attr]  # charges have one
+            (expired if is_over else taken).append(task)
+        if expired:
+            self._health.sent(len(expired), now_ms)
+            for _ in expired:  # one that was admitted as a probe makes room for another
+                self._health.observe(OutcomeClass.NEUTRAL, None, now_ms)
+            self._answer(Operation.CHARGE, expired, Outcome.NOT_SENT, "EXPIRED", Fault.LOCAL)
+        return taken
 
     def _pump_later(self) -> None:
         """Come back when there are new tokens: one timer, however many tasks arrive meanwhile."""

@@ -16,7 +16,6 @@ from channels.port import Ability, Answer, Charge, Lookup, RefundLookup, RefundR
 from domain.credentials import Learned
 from domain.evidence import Evidence, Fault, Outcome, Source
 from domain.health import ChannelHealth, Health, HealthPolicy, HealthSnapshot
-from tests.samples import NOW_MS
 
 Reply = Callable[[Sequence[Any]], AsyncIterator[list[Answer]]]
 
@@ -51,6 +50,10 @@ class FakeChannel:
 
     async def aclose(self) -> None:
         pass
+
+
+# Long after any test.
+NEVER_MS = 4_000_000_000_000
 
 
 def number_of(request: Any) -> str:
@@ -125,9 +128,9 @@ class Scene:
         return await self.connector.ping()
 
 
-def task(operation: Operation, number: str) -> Task:
+def task(operation: Operation, number: str, expire_ms: int = NEVER_MS) -> Task:
     requests: dict[Operation, Any] = {
-        Operation.CHARGE: Charge(number, "m1", 100, "CNY", "order", "车险", "payer", NOW_MS, ""),
+        Operation.CHARGE: Charge(number, "m1", 100, "CNY", "order", "车险", "payer", expire_ms, ""),
         Operation.REFUND: RefundRequest(f"R{number}", number, "m1", 100, "CNY"),
         Operation.QUERY_REFUND: RefundLookup(f"R{number}", number, "m1"),
     }
@@ -311,6 +314,25 @@ async def test_what_does_not_fit_is_refused_at_once_and_is_provably_not_sent() -
     assert {(said.outcome, said.reason, said.fault) for said in heard} == {(Outcome.NOT_SENT, "HELD_BACK", Fault.LOCAL)}
     sent = {number for _, numbers in scene.channel.asked for number in numbers}
     assert sent.isdisjoint(said.attempt_no for said in heard)
+
+
+async def test_what_has_waited_until_its_order_expired_never_leaves() -> None:
+    scene = Scene(pays, Limits(timeout_s=1, rate_per_s=1))
+    soon_ms = time.time_ns() // 1_000_000 + 300
+    await scene.connector.dispatch([task(Operation.CHARGE, "first"), task(Operation.CHARGE, "late", soon_ms)])
+    assert {said.attempt_no: said.outcome for said in await scene.hears(1)} == {"first": Outcome.DONE}
+    (_, late) = await scene.hears(2, within_s=3)
+    assert (late.attempt_no, late.outcome, late.reason, late.fault) == ("late", Outcome.NOT_SENT, "EXPIRED", Fault.LOCAL)
+    assert scene.channel.asked == [("charge", ["first"])]
+
+
+async def test_a_probe_that_has_expired_makes_room_for_another() -> None:
+    scene = Scene(pays)
+    scene.health.try_out("a window has ended", time.time_ns() // 1_000_000)
+    await scene.connector.dispatch([task(Operation.CHARGE, f"late{index}", 1) for index in range(HealthPolicy().probes_first)])
+    await scene.hears(HealthPolicy().probes_first)
+    await scene.ask(Operation.CHARGE, "in time")
+    assert (await scene.hears(HealthPolicy().probes_first + 1))[-1].outcome is Outcome.DONE
 
 
 async def test_an_open_breaker_holds_charges_back_and_lets_questions_through() -> None:
