@@ -205,9 +205,10 @@ async def test_a_message_that_found_no_way_free_is_sent_later(
     database: Database, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await database.run(fill, inbox)
-    monkeypatch.setattr(reminders, "SEND_S", 0.2)
     held = threading.Event()
-    await reminder(database, lambda *_: held.wait(5)).remind(now_ms=END_MS - 30 * DAY_MS)
+    with monkeypatch.context() as patience:
+        patience.setattr(reminders, "SEND_S", 0.2)
+        await reminder(database, lambda *_: held.wait(5)).remind(now_ms=END_MS - 30 * DAY_MS)
     held.set()
     states = Counter(r.state for r in await database.run(expiry.reminders, tenant_id="pnc", limit=100))
     assert states == {"SHOWN": 1, "SENDING": reminders.THREADS, "DUE": 6 - reminders.THREADS}
