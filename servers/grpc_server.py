@@ -160,7 +160,7 @@ async def serve(
     walled = TenantDatabase(database, walled=not missing)
     server = steady_server(options=options(settings), calls_max=settings.concurrent_calls_max)
     authority = settings.tls.client_authority if settings.tls else None
-    door = Door(server, keys, registry, certificates=authority is not None)
+    door = Door(server, keys, walled, registry, certificates=authority is not None)
     parts = Parts(gateway, desk, directory, walled, heads, pepper, vault, authority)
     add_services(door, parts, simulator=settings.simulator)
     healthy = health.aio.HealthServicer()

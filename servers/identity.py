@@ -194,6 +194,21 @@ WITHIN_REACH = frozenset(method for method in RULES if method.startswith(_BOUND_
     "/paydesk.v1.Approvals/CancelApproval", "/paydesk.v1.Approvals/GetApprovalPolicy",
 }  # fmt: skip
 ROLES = frozenset(Role)
+# Reads that leave an audit entry each, as a change does: what a VIEWER is not shown, and what a proposal holds. Kind of object,
+# and the field of the request that names one.
+NOTED_READS: dict[str, tuple[str, str]] = {
+    "/paydesk.v1.Tenants/ListTenants": ("tenant", ""),
+    "/paydesk.v1.Approvals/GetApproval": ("approval", "approval_id"),
+    "/paydesk.v1.Identity/GetPrincipal": ("principal", "principal_id"),
+    "/paydesk.v1.Identity/ListPrincipals": ("principal", ""),
+    "/paydesk.v1.Identity/ListApiKeys": ("api_key", "principal_id"),
+    "/paydesk.v1.Identity/ListPermissions": ("principal", "principal_id"),
+    "/paydesk.v1.Credentials/ListCredentials": ("credentials", "account_id"),
+    "/paydesk.v1.Credentials/ListContacts": ("contact", ""),
+    "/paydesk.v1.Audit/SearchAudit": ("audit", ""),
+    "/paydesk.v1.Audit/GetAuditEntry": ("audit", "entry_id"),
+    "/paydesk.v1.Audit/VerifyAudit": ("audit", ""),
+}
 # Anybody may ask whether the service is up, and what it offers where reflection is switched on.
 PUBLIC_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 from prometheus_client import CollectorRegistry, Counter
 
@@ -16,7 +17,8 @@ from actors.peers import PeerLost
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from servers import identity
 from servers.refusals import grpc_status
-from storage.database import DatabaseUnavailable
+from storage import audit
+from storage.database import Database, DatabaseUnavailable
 
 log = structlog.get_logger()
 
@@ -29,6 +31,9 @@ _INTERNAL = "something broke on our side; what was asked may have been done: ask
 _AWAY = Refusal(
     Kind.UNAVAILABLE, "MAY_HAVE_HAPPENED", "it is not known whether this was done; repeat it with the same request_id"
 )
+# An entry says what was asked for, up to here: some of it nobody has checked.
+ASKED_LENGTH_MAX = 1_000
+OBJECT_ID_LENGTH_MAX = 96
 # Streams live until the caller hangs up.
 _WITHOUT_DEADLINE = frozenset({"/paydesk.v1.Events/Subscribe", "/paydesk.v1.Simulator/ExportTruth", "/paydesk.v1.Audit/ExportAudit"})
 
@@ -41,10 +46,12 @@ class Door:
     """
 
     def __init__(
-        self, server: grpc.aio.Server, keys: identity.KeyRing, registry: CollectorRegistry, *, certificates: bool = False
+        self, server: grpc.aio.Server, keys: identity.KeyRing, database: Database, registry: CollectorRegistry, *,
+        certificates: bool = False,
     ) -> None:
         self._server = server
         self._keys = keys
+        self._database = database
         self._certificates = certificates
         self._calls = Counter("grpc_calls", "Calls by method and outcome", ["method", "outcome"], registry=registry)
 
@@ -64,12 +71,15 @@ class Door:
         if handler.response_streaming:
             behaviour = self._streaming(method, handler.unary_stream, handler.request_deserializer)
             return grpc.unary_stream_rpc_method_handler(behaviour, None, handler.response_serializer)
-        unary, read = handler.unary_unary, handler.request_deserializer
+        unary, read, noted = handler.unary_unary, handler.request_deserializer, identity.NOTED_READS.get(method)
 
         async def serve(raw: bytes, context: _Context) -> Any:
             try:
                 self._admit(method, context)
-                answer = await unary(_read(read, raw), context)
+                request = _read(read, raw)
+                answer = await unary(request, context)
+                if noted is not None:
+                    await self._note(method, request, *noted)
             except Refused as refused:
                 await self._refuse(method, context, refused.refusal)
             except (DatabaseUnavailable, PeerLost):
@@ -113,6 +123,17 @@ class Door:
                 )
             )  # fmt: skip
         identity.set_caller(who._replace(address=context.peer(), scope=scope))
+
+    async def _note(self, method: str, request: Message, object_kind: str, id_field: str) -> None:
+        """Write down that something was read; the answer leaves once that is committed."""
+        who, operation = identity.caller(), method.rpartition(".")[2].replace("/", ".")
+        object_id = str(getattr(request, id_field))[:OBJECT_ID_LENGTH_MAX] if id_field else ""
+        asked = json_format.MessageToJson(request, preserving_proto_field_name=True, indent=None, ensure_ascii=False)
+        entry = audit.Entry(
+            who.tenant_id, who.principal, operation, object_kind, object_id, None, {"asked": asked[:ASKED_LENGTH_MAX]},
+            address=who.address,
+        )  # fmt: skip
+        await self._database.run(audit.append, [entry])
 
     async def _refuse(self, method: str, context: _Context, refusal: Refusal) -> None:
         self._calls.labels(method, refusal.reason if refusal.kind is not Kind.INVALID else "INVALID").inc()

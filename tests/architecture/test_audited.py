@@ -1,6 +1,7 @@
 """Every method that changes something leaves a record that nobody can take back."""
 
 from servers.grpc_server import SERVICES
+from servers.identity import NOTED_READS, RULES
 
 METHODS = {
     f"{service.name}/{method.name}"
@@ -34,3 +35,26 @@ def test_every_method_is_a_read_or_leaves_a_record() -> None:
     reads = {name for name in METHODS if name.partition("/")[2].startswith(READ_WORDS)} | SANDBOX_READS
     assert reads | HISTORY | AUDITED == METHODS
     assert not reads & (HISTORY | AUDITED)
+
+
+# They calculate, over decisions that every reader may see one by one.
+CALCULATED = {"Routing/CheckRuleSet", "Routing/SimulateRuleSet", "Routing/ReplayDecisions"}
+
+
+def test_every_read_that_a_viewer_may_not_do_leaves_a_record_too() -> None:
+    noted = {method.removeprefix("/paydesk.v1.") for method in NOTED_READS}
+    reads = METHODS - HISTORY - AUDITED - SANDBOX_READS - CALCULATED
+    privileged = {name for name in reads if "VIEWER" not in RULES[f"/paydesk.v1.{name}"] and not name.startswith("Simulator/")}
+    assert privileged <= noted
+    assert noted <= reads, "a change writes its own entry"
+
+
+def test_a_noted_read_names_its_object_by_a_field_that_it_has() -> None:
+    requests = {
+        f"/{method.containing_service.full_name}/{method.name}": method.input_type
+        for module in SERVICES
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+    for method, (_, field) in NOTED_READS.items():
+        assert not field or field in requests[method].fields_by_name, method

@@ -134,8 +134,8 @@ async def opened_office(
     nobody = cast("Any", _Nobody())
     gateway = Gateway(name="office", directory=nobody, database=database)
     authority = tls.client_authority if tls else None
-    door = Door(server, keys, CollectorRegistry(), certificates=authority is not None)
     behind = TenantDatabase(database, walled=walled)
+    door = Door(server, keys, behind, CollectorRegistry(), certificates=authority is not None)
     add_services(door, Parts(gateway, view, nobody, behind, heads, PEPPER, vault, authority), simulator=simulator)
     port = server.add_insecure_port("127.0.0.1:0")
     secure_port = server.add_secure_port("localhost:0", server_credentials(tls)) if tls else 0

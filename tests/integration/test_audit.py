@@ -1,6 +1,7 @@
 """The audit trail on real PostgreSQL: append-only, sealed in the order of commits, and every hand found at its place."""
 
 import asyncio
+import json
 import random
 import threading
 from collections.abc import Iterator
@@ -15,11 +16,20 @@ from sqlalchemy import Connection, text
 
 from actors.sealer import Sealer
 from domain.audit import Damage, Finding
-from protos.paydesk.v1 import audit_pb2, audit_pb2_grpc, channels_pb2, channels_pb2_grpc
+from protos.paydesk.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
+    channels_pb2,
+    channels_pb2_grpc,
+    credentials_pb2,
+    credentials_pb2_grpc,
+    identity_pb2,
+    identity_pb2_grpc,
+)
 from storage import audit
 from storage.database import Database, make_engine
 from storage.signed_heads import HeadsDamaged, SignedHeads
-from tests.integration.office import opened_office
+from tests.integration.office import opened_office, reason_of
 
 ENTRIES = 120
 
@@ -268,16 +278,41 @@ async def test_a_change_is_found_exported_and_verified(emptied_database_url: str
         await office.database.run(audit.seal)
         assert (await auditor.GetAuditEntry(audit_pb2.GetAuditEntryRequest(entry_id=told.entry_id))).index == 1
         verdict = await auditor.VerifyAudit(audit_pb2.VerifyAuditRequest())
-        assert verdict.sound and verdict.checked_count == 1
+        assert verdict.sound and verdict.checked_count == 2  # that somebody searched is sealed too
         parts = auditor.ExportAudit(audit_pb2.ExportAuditRequest(reason="年审"), metadata=office.metadata(auditor))
         lines = b"".join([part.content async for part in parts]).decode().splitlines()
         assert lines[0].startswith("exported by wang of pnc") and lines[0].endswith("年审")
-        assert any("'=升级" in line for line in lines) and "2 entries" in lines[-1]  # the export itself is the second
+        assert any("'=升级" in line for line in lines) and "5 entries" in lines[-1]  # the change, three readings, and the export itself
         other = await office.stub(audit_pb2_grpc.AuditStub, "AUDITOR", tenant_id="life")
         assert not (await other.SearchAudit(audit_pb2.SearchAuditRequest())).entries
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await other.GetAuditEntry(audit_pb2.GetAuditEntryRequest(entry_id=told.entry_id))
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_reading_that_a_viewer_may_not_do_leaves_one_entry_that_says_what_was_asked(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        auditor = await office.stub(audit_pb2_grpc.AuditStub, "AUDITOR", principal="wang")
+        identity = await office.stub(identity_pb2_grpc.IdentityStub, "AUDITOR", principal="wang")
+        await identity.ListPrincipals(identity_pb2.ListPrincipalsRequest(page_size=1))
+        await identity.GetPrincipal(identity_pb2.GetPrincipalRequest(principal_id="wang"))
+        keys = await office.stub(credentials_pb2_grpc.CredentialsStub, "AUDITOR", principal="wang")
+        await keys.ListCredentials(credentials_pb2.ListCredentialsRequest(account_id="x" * 5_000))
+        request = audit_pb2.SearchAuditRequest()
+        request.filter.principal = "wang"
+        await auditor.SearchAudit(request)
+        for refused in (
+            identity.GetPrincipal(identity_pb2.GetPrincipalRequest(principal_id="nobody")),
+            auditor.GetAuditEntry(audit_pb2.GetAuditEntryRequest(entry_id=10**12)),
+        ):
+            assert await reason_of(refused) in ("PRINCIPAL_NOT_FOUND", "AUDIT_ENTRY_NOT_FOUND")
+        found = (await auditor.SearchAudit(request)).entries
+        assert [(told.operation, told.object_kind, told.object_id) for told in reversed(found)] == [
+            ("Identity.ListPrincipals", "principal", ""), ("Identity.GetPrincipal", "principal", "wang"),
+            ("Credentials.ListCredentials", "credentials", "x" * 96), ("Audit.SearchAudit", "audit", ""),
+        ]  # fmt: skip
+        assert json.loads(found[0].after_json) == {"asked": '{"filter": {"principal": "wang"}}'}
+        assert len(found[1].after_json) < 2_000 and all(told.address.startswith("ipv4:127.0.0.1") for told in found)
 
 
 async def test_filters_and_pages_of_a_search(emptied_database_url: str) -> None:
