@@ -17,7 +17,7 @@ from domain.credentials import VALUE_LENGTH_MAX, Credentials, Learned, Material,
 from domain.refusals import Kind, Refusal, Refused
 from storage import audit, expiry, materials
 from storage import desk as desk_store
-from storage.acts import Act, Ask, register
+from storage.acts import Act, Ask, hold, register
 from storage.desk import AccountRow, Desk
 from storage.master_keys import MasterKeyMissing
 from storage.materials import Shown
@@ -87,10 +87,7 @@ def add(
     state: State = State.STAGED,
     not_after_ms: int = 0,
 ) -> int:
-    """Add a version that ends when the first of its values does, or at `not_after_ms`; return its number.
-
-    Two who add at once both try the next number, and the loser's transaction is run again.
-    """
+    """Add a version that ends when the first of its values does, or at `not_after_ms`; return its number."""
     version = next_version(connection, owner)
     ends_ms = [item.not_after_ms for item in shown if item.not_after_ms] + ([not_after_ms] if not_after_ms else [])
     connection.execute(
@@ -108,7 +105,10 @@ def add(
 
 
 def check_room(connection: Connection, owner: Owner) -> None:
-    """Raise Refused when an owner has too many versions in use: whoever signs or verifies holds all of them."""
+    """Raise Refused when an owner has too many versions in use: whoever signs or verifies holds all of them.
+
+    It counts for whoever has asked for the next version's number: nobody else can add one by then.
+    """
     in_use_count = connection.execute(
         text(
             """SELECT count(*) FROM credentials WHERE tenant_id = :tenant_id AND owner_kind = :kind
@@ -212,7 +212,8 @@ def with_credentials(connection: Connection, desk: Desk, vault: Vault) -> Desk:
 
 
 def next_version(connection: Connection, owner: Owner) -> int:
-    """Return the number that the next version of an owner gets."""
+    """Return the number that the next version of an owner gets; nobody else gets one until the transaction ends."""
+    hold(connection, tenant_id=owner.tenant_id)
     newest = connection.execute(
         text(
             """SELECT coalesce(max(version), 0) FROM credentials

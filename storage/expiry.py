@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from domain import expiry
 from domain.identifiers import RANDOM_BYTES, identifier
 from domain.refusals import Kind, Refusal, Refused
+from storage.acts import hold
 from storage.arrays import columns
 from storage.master_keys import MasterKeyMissing
 from storage.vault import Place, SealBroken, Vault
@@ -110,6 +111,7 @@ def add_contact(
     targets: Sequence[tuple[str, str]],
 ) -> None:
     """Add a contact with its targets: (URL, what may be seen of it). Raise Refused when there are too many."""
+    hold(connection, tenant_id=tenant_id)  # two at once would each count without the other
     added = connection.execute(
         text(
             """INSERT INTO contacts (tenant_id, contact_id, display_name, escalation)

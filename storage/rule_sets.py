@@ -13,7 +13,7 @@ from domain.routing import OrderFacts, decision_from_record
 from domain.rule_sets import RuleSet, difference, from_record, to_record
 from domain.rules import compile_rules
 from storage import audit
-from storage.acts import Act, Ask, register
+from storage.acts import Act, Ask, hold, register
 from storage.arrays import columns
 
 PUBLISH = "routing.publish_rules"
@@ -50,6 +50,7 @@ def create(
     connection: Connection, *, tenant_id: str, rule_set_id: str, rule_set: RuleSet, note: str, author: str
 ) -> None:
     """Keep a draft. Raise Refused when there are too many."""
+    hold(connection, tenant_id=tenant_id)  # two at once would each count without the other
     made = connection.execute(
         text(
             """INSERT INTO rule_sets (tenant_id, rule_set_id, state, content, note, author)

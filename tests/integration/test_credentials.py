@@ -4,6 +4,8 @@ import asyncio
 import itertools
 import json
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,17 @@ from typer.testing import CliRunner
 
 from domain.credentials import Learned
 from domain.expiry import DAY_MS
+from domain.refusals import Refused
+from domain.rule_sets import RuleSet
 from ops import address, secret_commands
 from protos.paydesk.v1 import approvals_pb2, approvals_pb2_grpc, credentials_pb2, credentials_pb2_grpc
 from storage import credentials as store
 from storage import desk as desk_store
-from storage import expiry
+from storage import expiry, rule_sets
 from storage.credentials import OwnerKind
+from storage.database import make_engine, transact
 from tests.certificates import certificate_pem, private_pem, public_pem
+from tests.harness import desk_document
 from tests.integration.office import Office, opened_office
 from tests.vaults import new_vault
 
@@ -222,6 +228,45 @@ async def test_what_everybody_must_hold_or_be_told_is_bounded(emptied_database_u
                 assert (await refused(keys.CreateContact(wanted)))[0] == reason
             else:
                 await keys.CreateContact(wanted)
+
+
+def _contact(connection: Any, name: str) -> None:
+    expiry.add_contact(
+        connection, new_vault(), tenant_id="pnc", contact_id=name, display_name=name, escalation=False, targets=[]
+    )
+
+
+def _version(connection: Any, name: str) -> None:
+    owner = store.Owner("pnc", OwnerKind.ACCOUNT, "pnc_one")
+    store.next_version(connection, owner)
+    store.check_room(connection, owner)
+    store.add(connection, new_vault(), owner, {"secret": name}, [], principal="zhang")
+
+
+def _draft(connection: Any, name: str) -> None:
+    rule_sets.create(connection, tenant_id="pnc", rule_set_id=name, rule_set=RuleSet(()), note="", author="zhang")
+
+
+@pytest.mark.parametrize(("add_one", "reason"), [
+    (_contact, "TOO_MANY_CONTACTS"), (_version, "TOO_MANY_VERSIONS"), (_draft, "TOO_MANY_DRAFTS"),
+])  # fmt: skip
+def test_of_two_who_take_the_last_place_at_once_one_gets_it(
+    emptied_database_url: str, monkeypatch: pytest.MonkeyPatch, add_one: Callable[[Any, str], None], reason: str
+) -> None:
+    monkeypatch.setattr(store, "VERSIONS_MAX", 2)  # the first came with the desk
+    monkeypatch.setattr(expiry, "CONTACTS_MAX", 1)
+    monkeypatch.setattr(rule_sets, "DRAFTS_MAX", 1)
+    engine = make_engine(emptied_database_url, pool_size=2)
+    transact(engine, lambda connection: store.install(connection, new_vault(), desk_document(["one"])))
+    with ThreadPoolExecutor(1) as other:
+        with engine.begin() as connection:
+            add_one(connection, "first")
+            second = other.submit(transact, engine, lambda connection: add_one(connection, "second"))
+            assert not wait([second], 0.2).done, "it cannot know yet whether there is room"
+        with pytest.raises(Refused) as caught:
+            second.result(10)
+    engine.dispose()
+    assert caught.value.refusal.reason == reason
 
 
 def test_a_certificate_says_itself_when_it_ends() -> None:
