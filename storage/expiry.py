@@ -190,19 +190,31 @@ def _plan(connection: Connection, page: Sequence[Ending], *, now_ms: int) -> int
     ]
     if not due:
         return 0
-    acknowledged = {
-        tuple(row)
-        for row in connection.exec_driver_sql(
-            "SELECT DISTINCT tenant_id, object_kind, object_id FROM reminders WHERE acknowledge_time IS NOT NULL"
-        )
-    }
+    told = _told_marks(connection, [ending for ending, _ in due])
     targets = _targets(connection)
     rows = [
-        (ending.tenant_id, ending.object_kind, ending.object_id, mark, target_id, *_told(ending, now_ms))
+        (ending.tenant_id, ending.object_kind, ending.object_id, ending.not_after_ms, mark, target_id, *_text(ending, now_ms))
         for ending, mark in due
-        for target_id in _whom(ending, mark, acknowledged, targets)
+        for target_id in _whom(ending, mark, told.get(ending, {}), targets)
     ]
     return _write(connection, rows, now_ms=now_ms)
+
+
+def _told_marks(connection: Connection, due: Sequence[Ending]) -> dict[Ending, dict[int, bool]]:
+    """Return of each end the marks at which it was told, and whether somebody has acknowledged that."""
+    by_key = {(ending.tenant_id, ending.object_kind, ending.object_id, ending.not_after_ms): ending for ending in due}
+    rows = connection.exec_driver_sql(
+        f"""SELECT r.tenant_id, r.object_kind, r.object_id, {_MS.format("r.not_after")}, r.mark, r.acknowledge_time IS NOT NULL
+            FROM reminders r JOIN unnest(%s::text[], %s::text[], %s::text[], %s::bigint[]) AS d (tenant_id, kind, id, end_ms)
+              ON (r.tenant_id, r.object_kind, r.object_id) = (d.tenant_id, d.kind, d.id)
+              AND r.not_after = to_timestamp(d.end_ms / 1000.0)
+            WHERE r.target_id = ''""",
+        tuple(columns(list(by_key), "tttn")),
+    )
+    found: dict[Ending, dict[int, bool]] = {}
+    for *key, mark, is_acknowledged in rows:
+        found.setdefault(by_key[key[0], key[1], key[2], key[3]], {})[mark] = is_acknowledged
+    return found
 
 
 def _targets(connection: Connection) -> dict[tuple[str, bool], list[str]]:
@@ -216,14 +228,13 @@ def _targets(connection: Connection) -> dict[tuple[str, bool], list[str]]:
 
 
 def _whom(
-    ending: Ending, mark: int, acknowledged: set[tuple[str, ...]], targets: Mapping[tuple[str, bool], list[str]]
+    ending: Ending, mark: int, told: Mapping[int, bool], targets: Mapping[tuple[str, bool], list[str]]
 ) -> list[str]:
-    known = ending[:3] in acknowledged
-    others = targets.get((ending.tenant_id, True), []) if expiry.escalates(mark, acknowledged=known) else []
+    others = targets.get((ending.tenant_id, True), []) if expiry.escalates(mark, told=told) else []
     return ["", *targets.get((ending.tenant_id, False), ()), *others]
 
 
-def _told(ending: Ending, now_ms: int) -> tuple[str, str]:
+def _text(ending: Ending, now_ms: int) -> tuple[str, str]:
     days = expiry.days_left(not_after_ms=ending.not_after_ms, now_ms=now_ms)
     when = f"in {days} days" if days > 1 else {1: "tomorrow", 0: "today"}.get(days, f"{-days} days ago")
     ends = "ended" if days < 0 else "ends"
@@ -236,15 +247,16 @@ def _told(ending: Ending, now_ms: int) -> tuple[str, str]:
 def _write(connection: Connection, rows: Sequence[tuple[object, ...]], *, now_ms: int) -> int:
     named = [(identifier("rem_", now_ms=now_ms, random=secrets.token_bytes(RANDOM_BYTES)), *row) for row in rows]
     return connection.exec_driver_sql(
-        """INSERT INTO reminders (reminder_id, tenant_id, object_kind, object_id, mark, target_id, title, body, state,
-                                  due_time, create_time)
-           SELECT reminder_id, tenant_id, object_kind, object_id, mark, target_id, title, body,
+        """INSERT INTO reminders (reminder_id, tenant_id, object_kind, object_id, not_after, mark, target_id, title, body,
+                                  state, due_time, create_time)
+           SELECT reminder_id, tenant_id, object_kind, object_id, to_timestamp(end_ms / 1000.0), mark, target_id, title, body,
                   CASE WHEN target_id = '' THEN 'SHOWN' ELSE 'DUE' END,
                   CASE WHEN target_id <> '' THEN to_timestamp(%s / 1000.0) END, to_timestamp(%s / 1000.0)
-           FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[])
-           AS t (reminder_id, tenant_id, object_kind, object_id, mark, target_id, title, body)
+           FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::int[], %s::text[], %s::text[],
+                       %s::text[])
+           AS t (reminder_id, tenant_id, object_kind, object_id, end_ms, mark, target_id, title, body)
            ON CONFLICT DO NOTHING""",
-        (now_ms, now_ms, *columns(named, "ttttnttt")),
+        (now_ms, now_ms, *columns(named, "ttttnnttt")),
     ).rowcount
 
 
@@ -329,13 +341,14 @@ def acknowledge(connection: Connection, *, tenant_id: str, reminder: Reminder, p
     """Note that somebody knows: it counts for every message about the same end at the same mark."""
     connection.execute(
         text(
-            """UPDATE reminders SET acknowledge_time = now(), acknowledger = :principal
-               WHERE tenant_id = :tenant_id AND object_kind = :kind AND object_id = :object_id AND mark = :mark
-                 AND acknowledge_time IS NULL"""
+            """UPDATE reminders r SET acknowledge_time = now(), acknowledger = :principal
+               FROM reminders s WHERE s.tenant_id = :tenant_id AND s.reminder_id = :reminder_id
+                 AND (r.tenant_id, r.object_kind, r.object_id, r.not_after, r.mark)
+                     = (s.tenant_id, s.object_kind, s.object_id, s.not_after, s.mark)
+                 AND r.acknowledge_time IS NULL"""
         ),
-        {"tenant_id": tenant_id, "principal": principal, "kind": reminder.object_kind, "object_id": reminder.object_id,
-         "mark": reminder.mark},
-    )  # fmt: skip
+        {"tenant_id": tenant_id, "principal": principal, "reminder_id": reminder.reminder_id},
+    )
 
 
 # --- certificates of the other side ---------------------------------------------------------------------------------
@@ -377,7 +390,7 @@ def _tell_of_peer(
 ) -> None:
     targets = _targets(connection)
     rows = [
-        (tenant_id, "PEER_CERTIFICATE", object_id, 0, target_id, *told)
+        (tenant_id, "PEER_CERTIFICATE", object_id, 0, 0, target_id, *told)
         for tenant_id in tenants
         for target_id in ("", *targets.get((tenant_id, False), ()))
     ]

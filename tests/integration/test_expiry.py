@@ -122,15 +122,43 @@ async def test_five_reminders_in_a_month_then_daily_each_once_to_each_target(dat
     assert not await database.run(expiry.reminders, tenant_id="life", limit=100)
 
 
-async def test_who_acknowledges_keeps_others_out_of_it(database: Database, inbox: Inbox) -> None:
+async def acknowledged(database: Database, mark: int) -> None:
+    inside = await database.run(expiry.reminders, tenant_id="pnc", limit=100)
+    (one,) = [r for r in inside if r.mark == mark and not r.target_id]
+    await database.run(expiry.acknowledge, tenant_id="pnc", reminder=one, principal="zhang")
+
+
+async def test_who_acknowledges_keeps_others_out_of_it_until_the_next_message(database: Database, inbox: Inbox) -> None:
+    await database.run(fill, inbox)
+    told = []
+    for day in (30, 15, 7, 3, 1, 0, -1):
+        before = len(inbox.titles)
+        await reminder(database).remind(now_ms=END_MS - day * DAY_MS)
+        told += [day] if "/boss" in [path for path, _ in inbox.titles[before:]] else []
+        if day in (30, 15, 1, 0):
+            await acknowledged(database, day)
+    assert told == [3, 1], "neither the one of 7 days nor the one of 3 was answered"
+    open_ones = await database.run(expiry.reminders, tenant_id="pnc", unacknowledged=True, limit=100)
+    assert {r.mark for r in open_ones} == {7, 3, -1}
+
+
+async def test_people_are_told_anew_of_the_end_that_a_renewal_in_place_has_put_off(database: Database, inbox: Inbox) -> None:
     await database.run(fill, inbox)
     await reminder(database).remind(now_ms=END_MS - 30 * DAY_MS)
-    (inside,) = [r for r in await database.run(expiry.reminders, tenant_id="pnc", limit=100) if not r.target_id]
-    await database.run(expiry.acknowledge, tenant_id="pnc", reminder=inside, principal="zhang")
-    await reminder(database).remind(now_ms=END_MS - 7 * DAY_MS)
-    assert "/boss" not in [path for path, _ in inbox.titles]
-    open_ones = await database.run(expiry.reminders, tenant_id="pnc", unacknowledged=True, limit=100)
-    assert {r.mark for r in open_ones} == {7}
+    await acknowledged(database, 30)
+    later_ms = END_MS + 365 * DAY_MS
+    await database.run(
+        lambda connection: connection.exec_driver_sql(
+            "UPDATE credentials SET not_after = to_timestamp(%s / 1000.0) WHERE version = 2", (later_ms,)
+        )
+    )
+    before = len(inbox.titles)
+    for day in (30, 7):
+        for _ in range(2):
+            await reminder(database).remind(now_ms=later_ms - day * DAY_MS)
+    paths = Counter(path for path, _ in inbox.titles[before:])
+    assert paths.pop("/boss") == 1, "what was said of the first end does not count for the second"
+    assert set(paths.values()) == {2}
 
 
 async def test_what_a_dying_sender_had_taken_is_never_sent_again(database: Database, inbox: Inbox) -> None:

@@ -36,6 +36,16 @@ def test_a_month_has_five_marks_and_every_day_after_it_one() -> None:
     assert list(marks) == [None, 30, 15, 7, 3, 1, 0, -1, -2, -3]
 
 
+@given(st.sets(st.sampled_from([30, 15, 7, 3, 1, 0, -1, -2]), min_size=1), st.data())
+def test_a_word_holds_until_the_next_message(marks: set[int], data: st.DataObject) -> None:
+    mark = min(marks)
+    told = {other: data.draw(st.booleans()) for other in marks - {mark}}
+    last = min(told, default=None)
+    escalates = expiry.escalates(mark, told=told)
+    assert escalates == (mark <= 7 and (last is None or not told[last]))
+    assert not expiry.escalates(mark, told=told | {mark: True}), "somebody has answered this one already"
+
+
 def test_a_channel_is_degraded_on_the_last_day_of_its_certificate_before_anything_fails() -> None:
     start_ms = expiry.unreliable_from_ms(END_MS)
     health = ChannelHealth(HealthPolicy(), now_ms=start_ms - 60_000, channel_id="c")
