@@ -1,8 +1,10 @@
 """`paydesk secrets`: keys and certificates of accounts and webhooks, when they end, and the keys that seal everything."""
 
+import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +12,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from domain.permissions import PLATFORM
 from ops.session import Key, Session, Target, Tenant, clock
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from ops.settings import Settings
+    from storage.vault import SealedTable, Vault
+
+# Of a statement of a rotation: counting what is left of ten million values takes a while.
+TIMEOUT_S = 600
 
 app = typer.Typer(help="Keys and certificates, when they end, and the keys that seal them.", no_args_is_help=True)
 
@@ -192,6 +199,7 @@ def rotate_master(
             if not masters.is_given:
                 masters.add()
             key_id, count = transact(engine, vault.rewrap)
+            _note(engine, PLATFORM, "rotate-master", "master_key", key_id)
             print(f"{key_id} wraps {count} data keys anew")
             if forget_old:
                 print(f"forgotten: {', '.join(transact(engine, vault.forget_masters)) or 'none'}")
@@ -201,12 +209,12 @@ def rotate_master(
 
 @app.command("rotate-data")
 def rotate_data(tenant: Annotated[str, typer.Argument(help="Tenant whose secrets are sealed anew.")]) -> None:
-    """Make a new data key and seal a tenant's secrets with it, batch by batch; a rotation that was cut off goes on."""
+    """Make a new data key and seal a tenant's secrets with it, page by page; a rotation that was cut off goes on."""
     from ops.deployment import CannotStart
     from storage import desk
     from storage.database import transact
     from storage.master_keys import MasterKeyMissing
-    from storage.vault import SealBroken, stale
+    from storage.vault import KEYS_FRESH_S, SEALED, SealBroken, stale
 
     with _engine() as (engine, settings):
         if tenant not in transact(engine, desk.load).tenants:
@@ -214,13 +222,38 @@ def rotate_data(tenant: Annotated[str, typer.Argument(help="Tenant whose secrets
         vault = settings.vault()
         try:
             newest = transact(engine, lambda connection: vault.begin_data_key(connection, tenant))
-            count = 0
-            while done := transact(engine, lambda connection: vault.reseal(connection, tenant)):
-                count += done
+            _note(engine, tenant, "rotate-data", "data_key", f"data key {newest}")
+            count = sum(_reseal(engine, vault, tenant, table) for table in SEALED)
         except (MasterKeyMissing, SealBroken) as error:
             raise CannotStart(str(error)) from error
         left = transact(engine, lambda connection: stale(connection, tenant, newest))
     print(f"data key {newest} of {tenant} seals {count} values anew, {left} are left")
+    if left:
+        print(f"others still sealed with the key before: run it again in {KEYS_FRESH_S:.0f} s")
+
+
+def _reseal(engine: "Engine", vault: "Vault", tenant: str, table: "SealedTable") -> int:
+    """Seal a table's values anew, a transaction a page, and say how far it is; return how many there were."""
+    from storage.database import transact
+
+    seen = count = 0
+    after: tuple[object, ...] | None = ()
+    while after is not None:
+        page = transact(engine, partial(vault.reseal, tenant_id=tenant, table=table, after=after))
+        seen, count, after = seen + page.seen_count, count + page.sealed_count, page.after or None
+        print(f"{table.name}: {seen:,} looked at, {count:,} sealed anew", file=sys.stderr)
+    return count
+
+
+def _note(engine: "Engine", tenant: str, verb: str, object_kind: str, object_id: str) -> None:
+    """Leave an audit entry of what is done in the database itself."""
+    from storage import audit
+    from storage.database import transact
+
+    entry = audit.Entry(
+        tenant, f"{getpass.getuser()}@shell"[:64], f"paydesk secrets {verb}", object_kind, object_id, address="shell"
+    )
+    transact(engine, lambda connection: audit.append(connection, [entry]))
 
 
 @contextmanager
@@ -231,7 +264,7 @@ def _engine() -> "Iterator[tuple[Engine, Settings]]":
 
     settings = Settings()
     with running.database_url(settings) as url:
-        engine = make_engine(url, pool_size=1)
+        engine = make_engine(url, pool_size=1, timeout_s=TIMEOUT_S)
         try:
             yield engine, settings
         finally:

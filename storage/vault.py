@@ -2,18 +2,20 @@
 
 Each tenant has data keys in versions, wrapped by a master key (`storage/master_keys.py`). A sealed value names the
 version that sealed it and is bound to its tenant, object and field: put anywhere else, it does not open. Both kinds of
-keys can be replaced while everything runs: `rewrap` wraps data keys anew, `reseal` seals values anew, batch by batch.
+keys can be replaced while everything runs: `rewrap` wraps data keys anew, `reseal` seals values anew, page by page.
 """
 
 import hmac
 import secrets
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, text
 
+from storage.arrays import columns
 from storage.master_keys import KEY_BYTES, MasterKey, MasterKeys
 
 _FORMAT = b"\x01"
@@ -21,7 +23,7 @@ _NONCE_BYTES = 12
 _PREFIX_BYTES = 3
 # A new version of a data key is used by every process after this long; until then the one before seals as well.
 KEYS_FRESH_S = 60.0
-RESEAL_BATCH = 200
+RESEAL_BATCH = 1_000
 
 
 class Place(NamedTuple):
@@ -195,46 +197,67 @@ class Vault:
         self._make(connection, tenant_id, "DATA", newest + 1)
         return self._load(connection, tenant_id).newest
 
-    def reseal(self, connection: Connection, tenant_id: str, *, limit: int = RESEAL_BATCH) -> int:
-        """Seal up to `limit` values of every table with the newest key that an older one has sealed; return how many."""
-        keys, count = self._load(connection, tenant_id), 0
-        for table in SEALED:
-            rows = connection.execute(
-                text(
-                    f"""SELECT {table.key}, {table.object_id}, {table.column} FROM {table.name}
-                        WHERE tenant_id = :tenant_id AND substring({table.column} FOR {_PREFIX_BYTES}) <> :prefix
-                        LIMIT :limit FOR UPDATE SKIP LOCKED"""
-                ),
-                {"tenant_id": tenant_id, "prefix": prefix_of(keys.newest), "limit": limit},
-            ).all()
-            for *key, object_id, sealed in rows:
+    def reseal(
+        self, connection: Connection, tenant_id: str, table: "SealedTable", *, after: Sequence[object] = (), limit: int = RESEAL_BATCH
+    ) -> "Resealed":
+        """Look at `limit` values of a table that follow the key `after`; seal with the newest key what an older one has sealed.
+
+        What somebody else writes in between stays as they wrote it.
+        """
+        keys, names = self._load(connection, tenant_id), [name for name, _ in table.key]
+        follows = f"AND ({', '.join(names)}) > ({', '.join(f':{name}' for name in names)})" if after else ""
+        rows = connection.execute(
+            text(
+                f"""SELECT {", ".join(names)}, {table.object_id},
+                           CASE WHEN substring({table.column} FOR {_PREFIX_BYTES}) <> :prefix THEN {table.column} END
+                    FROM {table.name} WHERE tenant_id = :tenant_id {follows} ORDER BY {", ".join(names)} LIMIT :limit"""
+            ),
+            {"tenant_id": tenant_id, "prefix": prefix_of(keys.newest), "limit": limit,
+             **dict(zip(names, after, strict=False))},
+        ).all()  # fmt: skip
+        fresh = []
+        for *key, object_id, sealed in rows:
+            if sealed is not None:
                 place = Place(tenant_id, object_id, table.column)
-                names = [name.strip() for name in table.key.split(",")]
-                matches = " AND ".join(f"{name} = :{name}" for name in names)
-                connection.execute(
-                    text(f"UPDATE {table.name} SET {table.column} = :fresh WHERE tenant_id = :tenant_id AND {matches}"),
-                    {"tenant_id": tenant_id, "fresh": keys.seal(place, keys.open(place, bytes(sealed))),
-                     **dict(zip(names, key, strict=True))},
-                )  # fmt: skip
-            count += len(rows)
-        return count
+                fresh.append((*key, bytes(sealed).hex(), keys.seal(place, keys.open(place, bytes(sealed))).hex()))
+        types = {"t": "text[]", "n": "bigint[]"}
+        arrays = ", ".join(f"%s::{types[kind]}" for _, kind in table.key)
+        sealed_count = connection.exec_driver_sql(
+            f"""UPDATE {table.name} t SET {table.column} = decode(d.fresh, 'hex')
+                FROM unnest({arrays}, %s::text[], %s::text[]) AS d ({", ".join(names)}, was, fresh)
+                WHERE t.tenant_id = %s AND {" AND ".join(f"t.{name} = d.{name}" for name in names)}
+                  AND t.{table.column} = decode(d.was, 'hex')""",
+            (*columns(fresh, "".join(kind for _, kind in table.key) + "tt"), tenant_id),
+        ).rowcount
+        return Resealed(len(rows), sealed_count, tuple(rows[-1][:-2]) if len(rows) == limit else ())
+
+
+class Resealed(NamedTuple):
+    """How many values were looked at and sealed anew, and the key after which to go on; () at the end of the table."""
+
+    seen_count: int
+    sealed_count: int
+    after: tuple[object, ...]
 
 
 class SealedTable(NamedTuple):
-    """A table with a sealed column: its key beside tenant_id, and how the id of a row's object is written in SQL."""
+    """A table with a sealed column: its key beside tenant_id, texts (t) and numbers (n), and a row's object id in SQL."""
 
     name: str
     column: str
-    key: str
+    key: tuple[tuple[str, str], ...]
     object_id: str
 
 
 # Whoever adds a sealed column adds it here, and it is sealed anew with the others. The field of its place is the column.
 SEALED: tuple[SealedTable, ...] = (
-    SealedTable("credentials", "sealed", "owner_kind, owner_id, version", "owner_kind || '/' || owner_id || '/' || version"),
-    SealedTable("payer_details", "sealed", "payment_id", "'payer/' || request_id"),
-    SealedTable("contact_targets", "sealed", "target_id", "target_id"),
-)
+    SealedTable(
+        "credentials", "sealed", (("owner_kind", "t"), ("owner_id", "t"), ("version", "n")),
+        "owner_kind || '/' || owner_id || '/' || version",
+    ),
+    SealedTable("payer_details", "sealed", (("payment_id", "t"),), "'payer/' || request_id"),
+    SealedTable("contact_targets", "sealed", (("target_id", "t"),), "target_id"),
+)  # fmt: skip
 
 
 def stale(connection: Connection, tenant_id: str, newest: int) -> int:

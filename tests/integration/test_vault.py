@@ -99,12 +99,17 @@ def test_master_and_data_keys_are_replaced_while_others_read_and_write(engine: E
         assert transact(engine, turner.rewrap) == (master.key_id, 0)
         assert transact(engine, turner.forget_masters) == [old.key_id]
         assert transact(engine, lambda c: turner.begin_data_key(c, "pnc")) == 2
-        assert transact(engine, lambda c: turner.reseal(c, "pnc", limit=2)) == 2  # and here it is killed
+        (table,) = [table for table in vault.SEALED if table.name == "credentials"]
+        page = transact(engine, lambda c: turner.reseal(c, "pnc", table, limit=2))
+        assert page == (2, 2, ("ACCOUNT", "one", 2))  # and here it is killed
         turner = Vault(MasterKeys(file, environment={}))
         assert transact(engine, lambda c: turner.begin_data_key(c, "pnc")) == 2, "what is unfinished goes on"
         add(5)  # by one who has not heard of the new key yet
-        while transact(engine, lambda c: turner.reseal(c, "pnc", limit=2)):
-            pass
+        pages = [transact(engine, lambda c: turner.reseal(c, "pnc", table, limit=2))]
+        while after := pages[-1].after:
+            pages.append(transact(engine, lambda c, after=after: turner.reseal(c, "pnc", table, after=after, limit=2)))  # type: ignore[misc]
+        assert [page.seen_count for page in pages] == [2, 2, 2, 0], "each value is looked at once, however many there are"
+        assert [page.sealed_count for page in pages][:2] == [0, 2]
         assert transact(engine, lambda c: vault.stale(c, "pnc", 2)) == 0
     finally:
         over.set()
