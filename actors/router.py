@@ -17,10 +17,11 @@ from datetime import date
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from actors import plug_ins
 from actors.allowances import Allowances
 from actors.mailbox import Mailbox, Rate
 from actors.messages import Accepted, CloseWish, NewPayment, Operation, Task, TenantEvidence
@@ -37,11 +38,13 @@ from domain.identifiers import RANDOM_BYTES, attempt_number, identifier
 from domain.limits import LimitBook
 from domain.moments import china_day
 from domain.payments import Follow, Payment, State, Verdict
+from domain.permissions import PLATFORM
 from domain.refusals import Kind, Refusal, Refused
 from domain.regulars import KEEP_MS, REGULARS_MAX, Regulars, Visit
 from domain.routing import Decision, OrderFacts, RoutingTable, decide, decision_record, reason_text
 from domain.rule_sets import RuleSet
 from storage import account_limits as limit_store
+from storage import audit
 from storage import desk as desk_store
 from storage import payments as store
 from storage import refunds as refund_store
@@ -125,6 +128,8 @@ class Router:
         self._rule_faults = Counter(
             "route_rule_faults", "Rules and plug-ins that could not be evaluated", ["rule"], registry=registry
         )
+        self._plug_ins_off = Gauge("plug_in_off", "1 for a plug-in that was switched off", ["plug_in"], registry=registry)
+        self._told_off: set[str] = set()
         self._transitions = Counter("payment_transitions", "Changes of payments", ["event"], registry=registry)
         self._cases = Counter("payment_cases", "Contradictions that need a person", ["kind"], registry=registry)
         self._replays = Counter("idempotency_replays", "Requests answered from what was there", registry=registry)
@@ -179,8 +184,20 @@ class Router:
                 if uses := self._book.dirty():
                     await self._database.run(rule_store.save_uses, uses)
                     self._book.stored(uses)
+                await self._tell_of_plug_ins()
             except Exception:
                 log.exception("desk_not_read", shard=self._shard)  # what was read last stays in force
+
+    async def _tell_of_plug_ins(self) -> None:
+        """Have whoever runs the platform know which plug-ins were switched off here, and why."""
+        for name, reason in plug_ins.switched_off().items():
+            if name not in self._told_off:
+                entry = audit.Entry(
+                    PLATFORM, f"router-{self._shard}", "Routing.SwitchOffPlugIn", "plug_in", name[:96], None, {"reason": reason}
+                )
+                await self._database.run(audit.append, [entry])
+                self._plug_ins_off.labels(name).set(1)
+                self._told_off.add(name)
 
     async def ping(self) -> dict[str, Any]:
         """Tell that the event loop turns."""

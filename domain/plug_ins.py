@@ -7,6 +7,7 @@
 It is named in the entry point group `paydesk.routing_rules`, and speaks where a tenant's rule set switches it on.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -59,13 +60,13 @@ class RoutingRule(Protocol):
 
 
 class PlugIn(Protocol):
-    """A plug-in as decisions meet it: its faults are caught and counted outside the domain."""
+    """A plug-in as decisions meet it: its faults are caught and counted, and its time is bounded, outside the domain."""
 
     @property
     def name(self) -> str:
         """What it is called in its entry point."""
         ...
 
-    def ask(self, facts: OrderAsked, candidate: ChannelFacts) -> Answer | None:
-        """Judge one candidate; None when it could not. Never raises."""
+    def ask(self, facts: OrderAsked, candidates: Sequence[ChannelFacts]) -> Sequence[Answer | None]:
+        """Judge the candidates of one order, in their order; None for each of which it could not. Never raises."""
         ...

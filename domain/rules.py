@@ -320,10 +320,8 @@ def _ask_plug_ins(
     asked = OrderAsked(**order)
     for plug_in in plug_ins:
         rule_id = f"plug-in {plug_in.name}"
-        for fact in facts:
-            if fact.channel_id in denied:
-                continue
-            answer = plug_in.ask(asked, fact)
+        left = [fact for fact in facts if fact.channel_id not in denied]
+        for fact, answer in zip(left, plug_in.ask(asked, left) if left else (), strict=True):
             if isinstance(answer, Deny):
                 denied[fact.channel_id] = rule_id
             elif isinstance(answer, Boost):

@@ -1,6 +1,7 @@
 """Routing rules: what is refused before it can meet a payment, and what rules do."""
 
 import pickle
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
@@ -316,9 +317,9 @@ class _Says:
     def __init__(self, *answers: Answer | None) -> None:
         self.answers = dict(zip(("wx", "ali"), answers, strict=True))
 
-    def ask(self, facts: OrderAsked, candidate: ChannelFacts) -> Answer | None:
+    def ask(self, facts: OrderAsked, candidates: Sequence[ChannelFacts]) -> list[Answer | None]:
         assert facts.amount_minor == 1_800
-        return self.answers[candidate.channel_id]
+        return [self.answers[candidate.channel_id] for candidate in candidates]
 
 
 class TestPlugIns:
