@@ -136,7 +136,8 @@ class CredentialsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AcknowledgeReminder(self, request, context):
-        """Says that somebody knows. It counts for all messages about the same end at the same mark, and others are not told.
+        """Says that somebody knows. It counts for all messages about the same end at the same mark, and until the next mark others
+        are not told.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
