@@ -213,27 +213,34 @@ class Iso20022Bills:
 
     def read(self, content: bytes, *, merchant_no: str, kind: BillKind, date: str) -> Iterator[BillLine]:
         """Check the whole statement, then yield its booked lines. Raise BillDamaged."""
+        return iter(list(self._lines(content, merchant_no, kind)))
+
+    def _lines(self, content: bytes, merchant_no: str, kind: BillKind) -> Iterator[BillLine]:
+        """Yield the booked lines as they are read, and check the frame at the end."""
+        moved_minor = 0
         try:
-            statement = messages.statement(content)
+            for told in messages.statement(content):
+                if isinstance(told, messages.Frame):
+                    _check(told, self._config.accounts.get(merchant_no), moved_minor if kind is BillKind.FUND else None)
+                elif told.is_booked:
+                    moved_minor += told.amount_minor if told.is_credit else -told.amount_minor
+                    yield _line(told, merchant_no)
         except messages.Malformed as error:
             raise BillDamaged("MALFORMED", str(error)[:200]) from error
-        account = self._config.accounts.get(merchant_no)
-        if account is None or statement.account_no != account.account_no:
-            raise BillDamaged("FOREIGN_MERCHANT", f"account {statement.account_no[-4:]:>4}")
-        booked = [entry for entry in statement.entries if entry.is_booked]
-        if statement.entry_count is not None and statement.entry_count != len({e.place for e in statement.entries}):
-            raise BillDamaged("TRUNCATED", f"{statement.entry_count} entries were promised")
-        if kind is BillKind.FUND:
-            _check_balances(statement, booked)
-        return (_line(entry, merchant_no) for entry in booked)
 
 
-def _check_balances(statement: messages.Statement, booked: Sequence[messages.Entry]) -> None:
-    if statement.opening_minor is None or statement.closing_minor is None:
+def _check(frame: messages.Frame, account: BankAccount | None, moved_minor: int | None) -> None:
+    """Compare a frame with what stood in it; `moved_minor` is None where there are no balances."""
+    if account is None or frame.account_no != account.account_no:
+        raise BillDamaged("FOREIGN_MERCHANT", f"account {frame.account_no[-4:]:>4}")
+    if frame.promised_count not in (None, frame.entry_count):
+        raise BillDamaged("TRUNCATED", f"{frame.promised_count} entries were promised")
+    if moved_minor is None:
+        return
+    if frame.opening_minor is None or frame.closing_minor is None:
         raise BillDamaged("TRUNCATED", "a balance is missing")
-    moved = sum(entry.amount_minor if entry.is_credit else -entry.amount_minor for entry in booked)
-    if statement.opening_minor + moved != statement.closing_minor:
-        raise BillDamaged("TOTALS_DIFFER", f"off by {statement.closing_minor - statement.opening_minor - moved}")
+    if off := frame.closing_minor - frame.opening_minor - moved_minor:
+        raise BillDamaged("TOTALS_DIFFER", f"off by {off}")
 
 
 def _line(entry: messages.Entry, merchant_no: str) -> BillLine:

@@ -1,13 +1,16 @@
 """The messages: pain.001 and pain.008 are written, pain.002, camt.053 and camt.054 are read. Reading judges nothing.
 
 What is read is untrusted: no document type, no entities, no network, a bounded size. Elements are found by their local
-names, so that a bank's newer version of a message is read as well.
+names, so that a bank's newer version of a message is read as well. A message is read piece by piece, each of which is
+forgotten when it has been told: how long a day was decides how long reading takes, not how much memory.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 from lxml import etree
 
@@ -17,6 +20,8 @@ from domain.identifiers import CHINA
 from domain.money import CURRENCY_DECIMALS, Money, decimal_text, parse_decimal
 
 FILE_BYTES_MAX = 256 << 20
+# What is taken of a file at a time, and the longest piece of it: one entry, one status. They have some kilobytes.
+CHUNK_BYTES, PIECE_BYTES_MAX = 64 << 10, 1 << 20
 # Max35Text, and Max140Text.
 NUMBER_LENGTH_MAX, TEXT_LENGTH_MAX, ACCOUNT_LENGTH_MAX = 35, 140, 34
 
@@ -63,15 +68,17 @@ class Entry(NamedTuple):
     place: str
 
 
-class Statement(NamedTuple):
-    """A camt.053 or camt.054. Balances are signed minor units, None where the message has none."""
+class Frame(NamedTuple):
+    """What a camt.053 or camt.054 says of itself: how many entries it has, and its balances in signed minor units.
 
-    kind: str
+    None is what the message does not say. `entry_count` is how many were in it.
+    """
+
     account_no: str
     opening_minor: int | None
     closing_minor: int | None
-    entry_count: int | None
-    entries: tuple[Entry, ...]
+    promised_count: int | None
+    entry_count: int
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
@@ -233,42 +240,94 @@ def _date(now_ms: int) -> str:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def parse(content: bytes) -> etree._Element:
-    """Return the message inside `Document`. Raise Malformed."""
+def _pieces(content: bytes, paths: frozenset[str]) -> Iterator[tuple[str, etree._Element]]:
+    """Yield the pieces of a message that stand at these paths, as they end, and forget each afterwards.
+
+    A path begins with the message's name. Raise Malformed: what is wrong further on shows when it is reached.
+    """
     if len(content) > FILE_BYTES_MAX:
         raise Malformed("too large")
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, remove_comments=True,
-        remove_pis=True, huge_tree=False, collect_ids=False,
+    parser = etree.XMLPullParser(
+        ("end",), tag=sorted({f"{{*}}{_last(path)}" for path in paths}), resolve_entities=False, no_network=True,
+        load_dtd=False, dtd_validation=False, remove_comments=True, remove_pis=True, huge_tree=False, collect_ids=False,
     )  # fmt: skip
+    told_at = 0
+    for place in range(0, len(content), CHUNK_BYTES):
+        with _well_formed():
+            parser.feed(content[place : place + CHUNK_BYTES])
+        events: Iterator[tuple[str, Any]] = parser.read_events()
+        for _, element in events:
+            if (path := _path(element)) in paths:
+                _refuse_document_type(element)
+                yield path, element
+                _forget(element)
+                told_at = place
+        if place - told_at > PIECE_BYTES_MAX:
+            raise Malformed("a piece is too large, or all are strange", f"byte {told_at}")
+    with _well_formed():
+        document = parser.close()
+    _refuse_document_type(document)
+    if _local(document) != "Document" or len(document) != 1:
+        raise Malformed("is no Document with one message")
+    if _local(document[0]) not in {path.partition("/")[0] for path in paths}:
+        raise Malformed(f"is a {_local(document[0])[:40]}")
+
+
+@contextmanager
+def _well_formed() -> Iterator[None]:
     try:
-        document = etree.fromstring(content, parser)
+        yield
     except (etree.XMLSyntaxError, ValueError) as error:
         line = getattr(error, "lineno", 0) or 0
         raise Malformed("not well-formed", f"line {line}" if line else "") from error
-    if document.getroottree().docinfo.doctype:  # type: ignore[union-attr]
+
+
+def _refuse_document_type(element: etree._Element) -> None:
+    if element.getroottree().docinfo.doctype:  # type: ignore[attr-defined]
         raise Malformed("has a document type")
-    if _local(document) != "Document" or len(document) != 1:
-        raise Malformed("is no Document with one message")
-    return document[0]
 
 
-def statuses(content: bytes) -> list[Status]:
-    """Read a pain.002. Raise Malformed."""
-    root = _expect(content, "CstmrPmtStsRpt")
-    time_ms = _time(_text(root, "GrpHdr", "CreDtTm"))
-    group = _child(root, "OrgnlGrpInfAndSts")
-    if group is None:
+def _path(element: etree._Element) -> str:
+    """Return the names of an element and of what it stands in, without `Document`; "" outside of one."""
+    *inside, outermost = [_local(each) for each in chain((element,), element.iterancestors())]
+    return "/".join(inside[::-1]) if outermost == "Document" else ""
+
+
+def _forget(element: etree._Element) -> None:
+    """Empty an element, and take out what stands before it. What follows it may be half read, and stays."""
+    element.clear(keep_tail=True)  # type: ignore[call-arg]
+    above = element.getparent()
+    while above is not None and above[0] is not element:
+        del above[0]
+
+
+_REPORT = "CstmrPmtStsRpt"
+_HEADER, _FILE, _BATCH = (f"{_REPORT}/{name}" for name in ("GrpHdr", "OrgnlGrpInfAndSts", "OrgnlPmtInfAndSts"))
+_ITEM = f"{_BATCH}/TxInfAndSts"
+_REPORT_PATHS = frozenset({_HEADER, _FILE, _BATCH, _ITEM})
+
+
+def statuses(content: bytes) -> Iterator[Status]:
+    """Tell what a pain.002 says of its file, of each transaction and of each batch. Raise Malformed."""
+    time_ms, number, begun = 0, None, None
+    for path, item in _pieces(content, _REPORT_PATHS):
+        if path == _HEADER:
+            time_ms = _time(_text(item, "CreDtTm"))
+            continue
+        if path == _FILE:
+            number = _text(item, "OrgnlMsgId")
+        if number is None:
+            raise Malformed("has no OrgnlGrpInfAndSts before its statuses")
+        # What is said of a batch stands before its items, and is forgotten with the first of them.
+        whole = item.getparent() if path == _ITEM else item
+        if whole is not None and whole is not begun:
+            begun = whole
+            if code := _text(whole, "GrpSts" if path == _FILE else "PmtInfSts"):
+                yield Status(number, "", code, _reason(whole), 0, "", "", time_ms)
+        if path == _ITEM:
+            yield _status(number, item, time_ms)
+    if number is None:
         raise Malformed("has no OrgnlGrpInfAndSts")
-    number = _text(group, "OrgnlMsgId")
-    found = []
-    if code := _text(group, "GrpSts"):
-        found.append(Status(number, "", code, _reason(group), 0, "", "", time_ms))
-    for batch in _children(root, "OrgnlPmtInfAndSts"):
-        if code := _text(batch, "PmtInfSts"):
-            found.append(Status(number, "", code, _reason(batch), 0, "", "", time_ms))
-        found += [_status(number, item, time_ms) for item in _children(batch, "TxInfAndSts")]
-    return found
 
 
 def _status(number: str, item: etree._Element, time_ms: int) -> Status:
@@ -286,27 +345,38 @@ def _reason(item: etree._Element) -> str:
     return (_text(reason, "Cd") or _text(reason, "Prtry")) if reason is not None else ""
 
 
-_STATEMENTS = {"BkToCstmrStmt": "Stmt", "BkToCstmrDbtCdtNtfctn": "Ntfctn", "BkToCstmrAcctRpt": "Rpt"}
+# camt.053, .054 and .052: the message, and what holds one account in it.
+_STATEMENTS = ("BkToCstmrStmt/Stmt", "BkToCstmrDbtCdtNtfctn/Ntfctn", "BkToCstmrAcctRpt/Rpt")
+_PARTS = ("", "/Acct", "/Bal", "/TxsSummry", "/Ntry", "/Ntry/NtryDtls/TxDtls")
+_STATEMENT_PATHS = frozenset(statement + part for statement in _STATEMENTS for part in _PARTS)
 
 
-def statement(content: bytes) -> Statement:
-    """Read a camt.053 (or .052, .054) of one account. Raise Malformed."""
-    root = parse(content)
-    inner = _STATEMENTS.get(_local(root))
-    found = _children(root, inner) if inner else []
-    if len(found) != 1:
+def statement(content: bytes) -> Iterator[Entry | Frame]:
+    """Tell the movements of a camt.053 (or .052, .054) of one account, and last its frame. Raise Malformed."""
+    account_no, count, statements, entries = "", "", 0, 0
+    balances: dict[str, int] = {}
+    details: list[_Detail] = []
+    for path, item in _pieces(content, _STATEMENT_PATHS):
+        match _last(path):
+            case "Acct":
+                account_no = account_no or _account_of(_child(item, "Id"))
+            case "Bal":
+                balances[_text(item, "Tp", "CdOrPrtry", "Cd")] = _balance(item)
+            case "TxsSummry":
+                count = _text(item, "TtlNtries", "NbOfNtries")
+            case "TxDtls":
+                details.append(_detail(item))
+            case "Ntry":
+                entries += 1
+                yield from _entries(item, details, f"entry {entries}")
+                details = []
+            case _:
+                statements += 1
+    if statements != 1:
         raise Malformed("is no statement of one account")
-    item = found[0]
-    balances = {_text(b, "Tp", "CdOrPrtry", "Cd"): _balance(b) for b in _children(item, "Bal")}
-    account = _find(item, "Acct", "Id")
-    count = _text(item, "TxsSummry", "TtlNtries", "NbOfNtries")
-    if count and not (count.isascii() and count.isdigit()):
+    if count and not (count.isascii() and count.isdigit() and len(count) <= NUMBER_LENGTH_MAX):
         raise Malformed("NbOfNtries is no number")
-    entries = tuple(entry for number, raw in enumerate(_children(item, "Ntry"), 1) for entry in _entries(raw, number))
-    return Statement(
-        _local(root), _account_of(account), balances.get("OPBD"), balances.get("CLBD"),
-        int(count) if count else None, entries,
-    )  # fmt: skip
+    yield Frame(account_no, balances.get("OPBD"), balances.get("CLBD"), int(count) if count else None, entries)
 
 
 def _account_of(identity: etree._Element | None) -> str:
@@ -321,9 +391,28 @@ def _balance(item: etree._Element) -> int:
     return minor if _text(item, "CdtDbtInd") == "CRDT" else -minor
 
 
-def _entries(raw: etree._Element, number: int) -> Iterator[Entry]:
+class _Detail(NamedTuple):
+    """One of the payments that were booked as one entry, in the bank's words; its amount counts only beside others'."""
+
+    number: str
+    reference: str
+    transaction: str
+    returned: str
+    amount: str
+    currency_code: str
+
+
+def _detail(item: etree._Element) -> _Detail:
+    amount = _child(item, "Amt")
+    return _Detail(
+        _text(item, "Refs", "EndToEndId"), _text(item, "Refs", "AcctSvcrRef"), _text(item, "Refs", "TxId"),
+        _text(item, "RtrInf", "Rsn", "Cd") or _text(item, "RtrInf", "Rsn", "Prtry"), _text(item, "Amt"),
+        amount.get("Ccy", "") if amount is not None else "",
+    )  # fmt: skip
+
+
+def _entries(raw: etree._Element, details: Sequence[_Detail], place: str) -> Iterator[Entry]:
     """Yield the movements of one entry: itself, or its details where a batch was booked as one."""
-    place = f"entry {number}"
     amount = _child(raw, "Amt")
     if amount is None:
         raise Malformed("has no amount", place)
@@ -331,29 +420,17 @@ def _entries(raw: etree._Element, number: int) -> Iterator[Entry]:
     credit = _text(raw, "CdtDbtInd") == "CRDT"
     booked = (_text(raw, "Sts", "Cd") or _text(raw, "Sts")) == "BOOK"
     time_ms = _time(_text(raw, "BookgDt", "DtTm") or _text(raw, "BookgDt", "Dt") or _text(raw, "ValDt", "Dt"))
-    shared = (credit, booked, _family(raw), time_ms, place)
-    details = [item for block in _children(raw, "NtryDtls") for item in _children(block, "TxDtls")]
-    if len(details) <= 1:
-        yield _entry(details[0] if details else raw, raw, minor, currency, shared)
-        return
-    parts = [_child(item, "Amt") for item in details]
-    amounts = [_money(part) for part in parts if part is not None]
-    if len(amounts) != len(details) or sum(part for part, _ in amounts) != minor:
-        raise Malformed("its details do not add up", place)
-    for item, (part, code) in zip(details, amounts, strict=True):
-        yield _entry(item, raw, part, code, shared)
-
-
-def _entry(
-    item: etree._Element, raw: etree._Element, minor: int, currency: str, shared: tuple[bool, bool, str, int, str]
-) -> Entry:
-    credit, booked, family, time_ms, place = shared
-    returned = _text(item, "RtrInf", "Rsn", "Cd") or _text(item, "RtrInf", "Rsn", "Prtry")
-    number = _text(item, "Refs", "EndToEndId")
-    reference = _text(item, "Refs", "AcctSvcrRef") or _text(raw, "AcctSvcrRef") or _text(item, "Refs", "TxId")
-    return Entry(
-        "" if number == "NOTPROVIDED" else number, reference, minor, currency, credit, booked, family, returned, time_ms, place
-    )
+    family, reference = _family(raw), _text(raw, "AcctSvcrRef")
+    parts = [(minor, currency)]
+    if len(details) > 1:
+        parts = [(_minor(detail.amount, detail.currency_code, place), detail.currency_code) for detail in details]
+        if sum(part for part, _ in parts) != minor:
+            raise Malformed("its details do not add up", place)
+    for detail, (part, code) in zip(details or [_detail(raw)], parts, strict=True):
+        yield Entry(
+            "" if detail.number == "NOTPROVIDED" else detail.number, detail.reference or reference or detail.transaction,
+            part, code, credit, booked, family, detail.returned, time_ms, place,
+        )  # fmt: skip
 
 
 def _family(raw: etree._Element) -> str:
@@ -363,11 +440,8 @@ def _family(raw: etree._Element) -> str:
     return "/".join((_text(code, "Cd"), _text(code, "Fmly", "Cd"), _text(code, "Fmly", "SubFmlyCd")))
 
 
-def _expect(content: bytes, name: str) -> etree._Element:
-    root = parse(content)
-    if _local(root) != name:
-        raise Malformed(f"is no {name}")
-    return root
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _local(element: etree._Element) -> str:
@@ -375,11 +449,7 @@ def _local(element: etree._Element) -> str:
 
 
 def _child(parent: etree._Element, name: str) -> etree._Element | None:
-    return next((item for item in parent if _local(item) == name), None)
-
-
-def _children(parent: etree._Element, name: str) -> list[etree._Element]:
-    return [item for item in parent if _local(item) == name]
+    return next(parent.iterchildren(f"{{*}}{name}"), None)
 
 
 def _find(parent: etree._Element, *path: str) -> etree._Element | None:
@@ -398,14 +468,18 @@ def _text(parent: etree._Element, *path: str) -> str:
 
 def _money(element: etree._Element) -> tuple[int, str]:
     currency = element.get("Ccy", "")
+    return _minor((element.text or "").strip(), currency, f"line {element.sourceline}"), currency
+
+
+def _minor(text: str, currency: str, place: str) -> int:
     if currency not in CURRENCY_DECIMALS:
-        raise Malformed(f"unknown currency {currency[:8]!r}", f"line {element.sourceline}")
-    whole, _, rest = (element.text or "").strip().partition(".")
+        raise Malformed(f"unknown currency {currency[:8]!r}", place)
+    whole, _, rest = text.partition(".")
     rest = rest.rstrip("0")  # the schema allows 100.50000, which is 100.50
     try:
-        return parse_decimal(f"{whole}.{rest}" if rest else whole, currency), currency
+        return parse_decimal(f"{whole}.{rest}" if rest else whole, currency)
     except ValueError as error:
-        raise Malformed(str(error), f"line {element.sourceline}") from error
+        raise Malformed(str(error), place) from error
 
 
 def _time(text: str) -> int:

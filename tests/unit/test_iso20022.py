@@ -107,8 +107,18 @@ def test_the_banks_report_in_these_tests_is_one_that_the_schema_allows() -> None
     schema("pain.002.001.12").assertValid(etree.fromstring(status_report([("P1", "RJCT", "AC01")], group="PART")))
 
 
+@pytest.mark.parametrize("items", [[], [("P1", "ACSC", ""), ("P2", "PDNG", "")]], ids=["without items", "with items"])
+def test_what_a_bank_says_of_a_batch_stands_before_what_it_says_of_its_items(items: list[tuple[str, str, str]]) -> None:
+    whole = b"<PmtInfSts>PART</PmtInfSts><StsRsnInf><Rsn><Cd>AM05</Cd></Rsn></StsRsnInf>"
+    content = status_report(items, group="PDNG").replace(b"</OrgnlPmtInfId>", b"</OrgnlPmtInfId>" + whole)
+    schema("pain.002.001.12").assertValid(etree.fromstring(content))
+    group, batch, *others = messages.statuses(content)
+    assert (group.code, batch.code, batch.reason, batch.end_to_end_id) == ("PDNG", "PART", "AM05", "")
+    assert [(status.end_to_end_id, status.code) for status in others] == [item[:2] for item in items]
+
+
 def read_one(content: bytes, *, is_debit: bool = False) -> Answer:
-    status = messages.statuses(content)[-1]
+    *_, status = messages.statuses(content)
     return mapping.answer_of("P1", status, merchant_no="C1", is_debit=is_debit)
 
 
@@ -154,14 +164,14 @@ OUTSIDE = b'<!DOCTYPE d SYSTEM "file:///etc/passwd"><Document><x/></Document>'
 def test_what_is_no_message_is_refused(content: bytes) -> None:
     for read in (messages.statuses, messages.statement):
         with pytest.raises(messages.Malformed):
-            read(content)
+            list(read(content))
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     for wrapped in (content, status_report([("P1", "ACSC", "")]).replace(b"ACSC", content)):
         with contextlib.suppress(messages.Malformed):
-            messages.statuses(wrapped)
+            list(messages.statuses(wrapped))
 
 
 @given(st.text(max_size=12))
@@ -244,6 +254,29 @@ def test_a_batch_booked_as_one_is_told_by_its_details() -> None:
     assert [(line.number, line.amount_minor) for line in lines] == [("P1", 10_000), ("P2", 20_000)]
     with pytest.raises(BillDamaged):
         read_bill(camt_053([batch.replace("200.00", "201.00")], closing="9700.00"))
+
+
+@pytest.mark.parametrize("details", [1, 500], ids=["one payment an entry", "batches booked as one"])
+def test_a_long_day_is_forgotten_while_it_is_read(details: int) -> None:
+    one = '<TxDtls><Refs><EndToEndId>P</EndToEndId></Refs><Amt Ccy="CNY">0.01</Amt></TxDtls>' * details
+    long = entry(f"{details / 100:.2f}").split("<NtryDtls>", maxsplit=1)[0] + f"<NtryDtls>{one}</NtryDtls></Ntry>"
+    content = camt_053([long] * (2_000 // details), opening="20.00", closing="0.00")
+    held = []
+    for count, (_, piece) in enumerate(messages._pieces(content, messages._STATEMENT_PATHS)):
+        if count % 97 == 0:
+            *_, document = piece.iterancestors()
+            held.append(sum(1 for _ in document.iter()))
+    assert max(held) < 4_000 < content.count(b"</"), "what the parser takes at a time, and empty shells"
+    assert len(read_bill(content)) == 2_000
+
+
+@pytest.mark.parametrize("strange", [b"<Note/>", b"<Note>%s</Note>" % (b"x" * 90_000), b"<Note><Ntry/></Note>"])
+def test_what_is_no_piece_of_a_statement_does_not_pile_up(strange: bytes) -> None:
+    content = camt_053(DAY, closing="10499.00")
+    assert len(read_bill(content.replace(b"<Ntry>", strange + b"<Ntry>", 1))) == len(DAY)
+    with pytest.raises(BillDamaged) as caught:
+        read_bill(content.replace(b"<Ntry>", strange * (3 * messages.PIECE_BYTES_MAX // len(strange)) + b"<Ntry>", 1))
+    assert caught.value.reason == "MALFORMED"
 
 
 # --- the file carrier -------------------------------------------------------------------------------------------------
