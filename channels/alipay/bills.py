@@ -5,17 +5,18 @@ add up to them. One bad byte or amount refuses the file, never a line alone.
 """
 
 import csv
-import io
 import re
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from channels import files
 from channels.alipay.messages import fen, time_ms
 from channels.port import BillDamaged, BillKind, BillLine, LineKind
 
 # Half a million rows are about 150 MB; whatever unpacks to more is no statement.
 UNPACKED_BYTES_MAX = 512 << 20
+# What stands before the table, and after it.
+_HEAD_LINES_MAX, _TAIL_LINES_MAX = 10, 10
 _WORDS = {BillKind.TRADE: "业务", BillKind.FUND: "账务"}
 _ACCOUNT = re.compile(r"#账号：\[(\w+)\]")
 _FROM = re.compile(r"#起始日期：\[(\d{4})年(\d{2})月(\d{2})日 00:00:00\]")
@@ -36,6 +37,8 @@ _FUND_KINDS = {
 _TRADE_KINDS = {"交易": LineKind.CHARGE, "退款": LineKind.REFUND}
 
 Row = Mapping[str, str]
+# A line's number and text.
+Line = tuple[int, str]
 
 
 class AlipayBills:
@@ -43,12 +46,12 @@ class AlipayBills:
 
     def read(self, content: bytes, *, merchant_no: str, kind: BillKind, date: str) -> Iterator[BillLine]:
         """Check a file as a whole, then yield its lines. Raise BillDamaged."""
-        lines = _table(content, kind).splitlines()
-        rows = _rows(lines, merchant_no=merchant_no, kind=kind, date=date)
+        lines = _lines(content, kind)
+        head = _check_head(lines, merchant_no=merchant_no, kind=kind, date=date)
         read = _trade_line if kind is BillKind.TRADE else _fund_line
         found: list[BillLine] = []
         sums = [[0, 0], [0, 0]]
-        for place, row in rows:
+        for place, row in _rows(_table(lines, kind), head):
             try:
                 line, signed = read(row, merchant_no)
             except (KeyError, ValueError) as error:
@@ -58,37 +61,40 @@ class AlipayBills:
             sums[is_out][0] += 1
             sums[is_out][1] += signed
             found.append(line)
-        _check_totals(lines, sums, _TRADE_TOTALS if kind is BillKind.TRADE else _FUND_TOTALS)
+        tail = deque((text for _, text in lines), _TAIL_LINES_MAX)
+        _check_totals(tail, sums, _TRADE_TOTALS if kind is BillKind.TRADE else _FUND_TOTALS)
         return iter(found)
 
 
-def _table(content: bytes, kind: BillKind) -> str:
-    """Unpack the one table that holds the details."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content), metadata_encoding="gbk") as archive:
-            wanted = f"_{_WORDS[kind]}明细.csv"
-            members = [member for member in archive.infolist() if member.filename.endswith(wanted)]
-            if len(members) != 1:
-                raise BillDamaged("MALFORMED", "members of the zip")
-            if members[0].file_size > UNPACKED_BYTES_MAX:
-                raise BillDamaged("TOO_LARGE", members[0].filename)
-            with archive.open(members[0]) as file:
-                raw = file.read(UNPACKED_BYTES_MAX + 1)
-        if len(raw) > UNPACKED_BYTES_MAX:
-            raise BillDamaged("TOO_LARGE", wanted)
-        return raw.decode("gbk")
-    except UnicodeDecodeError as error:
-        raise BillDamaged("MALFORMED", f"byte {error.start}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
-        raise BillDamaged("MALFORMED", "zip") from error
+def _lines(content: bytes, kind: BillKind) -> Iterator[Line]:
+    """Unpack the one table that holds the details, line by line."""
+    with files.opened(content, metadata_encoding="gbk") as archive:
+        wanted = f"_{_WORDS[kind]}明细.csv"
+        members = [member for member in archive.infolist() if member.filename.endswith(wanted)]
+        if len(members) != 1:
+            raise BillDamaged("MALFORMED", "members of the zip")
+        with archive.open(members[0]) as file:
+            for place, line in enumerate(files.lines_of(file, bytes_max=UNPACKED_BYTES_MAX), start=1):
+                try:
+                    yield place, line.decode("gbk")
+                except UnicodeDecodeError as error:
+                    raise BillDamaged("MALFORMED", f"line {place}") from error
 
 
-def _rows(lines: Sequence[str], *, merchant_no: str, kind: BillKind, date: str) -> Iterator[tuple[int, Row]]:
-    """Check the table's frame; yield rows by the names of their columns, with the numbers of their lines."""
+def _check_head(lines: Iterator[Line], *, merchant_no: str, kind: BillKind, date: str) -> int:
+    """Read up to the table's beginning, and return how many lines that is. It must be this account's and this day's."""
     word = _WORDS[kind]
-    if not lines or not lines[0].startswith(f"#支付宝{word}明细查询"):
+    head = []
+    for place, line in lines:
+        if line.startswith("#-") and f"{word}明细列表-" in line:
+            break
+        if place > _HEAD_LINES_MAX:
+            raise BillDamaged("MALFORMED", "head")
+        head.append(line)
+    else:
+        raise BillDamaged("TRUNCATED", f"line {len(head)}")
+    if not head or not head[0].startswith(f"#支付宝{word}明细查询"):
         raise BillDamaged("MALFORMED", "line 1")
-    head = [line for line in lines[:10] if line.startswith("#")]
     account = next((match for line in head if (match := _ACCOUNT.match(line))), None)
     begin = next((match for line in head if (match := _FROM.match(line))), None)
     if account is None or begin is None:
@@ -97,29 +103,37 @@ def _rows(lines: Sequence[str], *, merchant_no: str, kind: BillKind, date: str) 
         raise BillDamaged("OTHER_MERCHANT", "head")
     if "-".join(begin.groups()) != date:
         raise BillDamaged("OTHER_DAY", "head")
-    ends = [place for place, line in enumerate(lines) if line.startswith("#-") and f"{word}明细列表结束" in line]
-    starts = [place for place, line in enumerate(lines) if line.startswith("#-") and f"{word}明细列表-" in line]
-    if len(starts) != 1 or len(ends) != 1:
-        raise BillDamaged("TRUNCATED", f"line {len(lines)}")
-    return _cells(lines, starts[0] + 1, ends[0])
+    return len(head) + 1
 
 
-def _cells(lines: Sequence[str], start: int, end: int) -> Iterator[tuple[int, Row]]:
-    table = csv.reader(lines[start:end], strict=True)
+def _table(lines: Iterator[Line], kind: BillKind) -> Iterator[str]:
+    """Yield the lines up to the table's end, which must be there."""
+    for _, line in lines:
+        if line.startswith("#-") and f"{_WORDS[kind]}明细列表结束" in line:
+            return
+        if not line.endswith("\n"):
+            break
+        yield line.rstrip("\r\n")
+    raise BillDamaged("TRUNCATED", "table")
+
+
+def _rows(table: Iterable[str], head: int) -> Iterator[tuple[int, Row]]:
+    """Yield rows by the names of their columns, each with the number of the line that it ends on."""
+    reader = csv.reader(table, strict=True)
     try:
-        names = [name.strip() for name in next(table, [])]
-        for place, row in enumerate(table, start=start + 2):
+        names = [name.strip() for name in next(reader, [])]
+        for row in reader:
             if len(row) != len(names):
-                raise BillDamaged("MALFORMED", f"line {place}")
-            yield place, {name: cell.strip("\t ") for name, cell in zip(names, row, strict=True)}
+                raise BillDamaged("MALFORMED", f"line {head + reader.line_num}")
+            yield head + reader.line_num, {name: cell.strip("\t ") for name, cell in zip(names, row, strict=True)}
     except csv.Error as error:
-        raise BillDamaged("MALFORMED", f"line {start + 1 + table.line_num}") from error
+        raise BillDamaged("MALFORMED", f"line {head + reader.line_num}") from error
 
 
 def _check_totals(lines: Sequence[str], sums: Sequence[Sequence[int]], patterns: Sequence[re.Pattern[str]]) -> None:
     """Compare counts and sums with what the file's own end says."""
     for (count, total), pattern in zip(sums, patterns, strict=True):
-        match = next((found for line in reversed(lines[-10:]) if (found := pattern.match(line))), None)
+        match = next((found for line in reversed(lines) if (found := pattern.match(line))), None)
         if match is None:
             raise BillDamaged("TRUNCATED", "totals")
         try:

@@ -6,14 +6,13 @@ sum (settlement and fee make the net amount) are checked, and the zip's checksum
 """
 
 import datetime
-import io
 import operator
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import IO
 
+from channels import files
 from channels.port import BillDamaged, BillKind, BillLine, LineKind
 from domain.identifiers import CHINA
 
@@ -27,6 +26,7 @@ TRADE_TAILS = (98, 99, 131)
 ERROR_TAILS = (135,)
 # A day of a million lines, unpacked; more is no settlement file.
 FILE_BYTES_MAX = 1 << 30
+_END = b"\r\n"
 
 KINDS = {
     "01": LineKind.CHARGE, "03": LineKind.CHARGE, "11": LineKind.CHARGE, "12": LineKind.PAYOUT, "04": LineKind.REFUND,
@@ -65,51 +65,47 @@ class UnionPayBills:
         if kind is not BillKind.TRADE:
             raise BillDamaged("NO_SUCH_KIND")
         day = datetime.date.fromisoformat(date)
-        members = _members(content, merchant_no, day)
         lines: list[BillLine] = []
-        for name, text in members.items():
-            read = _trade if name[11:14] == "ZM_" else _error
-            lines += _lines(name, text, merchant_no, day, read)
+        with files.opened(content) as archive:
+            for name in _members(archive, merchant_no, day):
+                read = _trade if name[11:14] == "ZM_" else _error
+                with archive.open(name) as file:
+                    lines += _lines(name, file, merchant_no, day, read)
         return iter(lines)
 
 
-def _members(content: bytes, merchant_no: str, day: datetime.date) -> dict[str, bytes]:
-    """Unpack the members that hold lines. At least the trades must be there, all of this merchant and day."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = [entry for entry in archive.infolist() if _is_bill(entry.filename)]
-            if sum(entry.file_size for entry in entries) > FILE_BYTES_MAX:
-                raise BillDamaged("TOO_LARGE")
-            found = {entry.filename: archive.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise BillDamaged("TRUNCATED") from error
-    if len(found) != len(entries) or not any(name[11:14] == "ZM_" for name in found):
+def _members(archive: zipfile.ZipFile, merchant_no: str, day: datetime.date) -> list[str]:
+    """Return the members that hold lines. At least the trades must be there, all of this merchant and day."""
+    names = [name for name in archive.namelist() if _is_bill(name)]
+    if len(set(names)) != len(names) or not any(name[11:14] == "ZM_" for name in names):
         raise BillDamaged("MEMBER_MISSING")
-    for name in found:
+    if sum(archive.getinfo(name).file_size for name in names) > FILE_BYTES_MAX:
+        raise BillDamaged("TOO_LARGE")
+    for name in names:
         if name.partition("_")[2] != merchant_no:
             raise BillDamaged("OTHER_MERCHANT", name)
         if name[3:9] != day.strftime("%y%m%d"):
             raise BillDamaged("OTHER_DAY", name)
-    return found
+    return names
 
 
 def _is_bill(name: str) -> bool:
     return name[:3] == "INN" and (name[11:14] == "ZM_" or name[11:15] == "ZME_")
 
 
-def _lines(name: str, text: bytes, merchant_no: str, day: datetime.date, read: Callable[..., Any]) -> list[BillLine]:
-    if text and not text.endswith(b"\r\n"):
-        raise BillDamaged("TRUNCATED", name)
-    lines = []
+def _lines(
+    name: str, file: IO[bytes], merchant_no: str, day: datetime.date, read: Callable[..., BillLine]
+) -> Iterator[BillLine]:
     clock = _Clock(day)
-    for place, line in enumerate(text[:-2].split(b"\r\n") if text else (), start=1):
+    for place, line in enumerate(files.lines_of(file, bytes_max=FILE_BYTES_MAX, end=_END), start=1):
+        if not line.endswith(_END):
+            raise BillDamaged("TRUNCATED", name)
         try:
-            lines.append(read(line, merchant_no, clock))
+            yield read(line.removesuffix(_END), merchant_no, clock)
         except ValueError as error:
             raise BillDamaged("MALFORMED", f"{name} line {place}") from error
         except BillDamaged as damaged:
             raise BillDamaged(damaged.reason, f"{name} line {place}") from None
-    return lines
 
 
 class _Clock:

@@ -6,14 +6,15 @@ platform, so fields end where a comma is followed by a back-tick.
 """
 
 import datetime
+import io
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
+from channels import files
 from channels.port import BillDamaged, BillKind, BillLine, LineKind
 from domain.identifiers import CHINA
 
-_BOM = "\ufeff"
+_BOM, _END = "\ufeff", b"\r\n"
 _MONEY = re.compile(r"(-?)(\d{1,13})(?:\.(\d{1,5}))?", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
 # The texts with which the platform says, in the place of a file, that there is none.
@@ -57,50 +58,99 @@ _FUND_KINDS: dict[str, LineKind] = {
 }
 
 
-class _Table(NamedTuple):
-    """Rows by column, with the number of the file's line that each stands on; and the summary."""
-
-    rows: list[tuple[int, Mapping[str, str]]]
-    summary: Mapping[str, str]
-
-
 class WechatpayBills:
     """Reads trade and fund-flow statements; pure."""
 
     def read(self, content: bytes, *, merchant_no: str, kind: BillKind, date: str) -> Iterator[BillLine]:
         """Check a file as a whole, then yield its lines. Raise BillDamaged."""
-        if kind is BillKind.TRADE:
-            table = _table(content, (*_TRADE, *_TRADE_SUMS.values()), (_TRADE_COUNT, *_TRADE_SUMS))
-            lines = [_trade(row, f"line {place}", merchant_no, date) for place, row in table.rows]
-            _check_trades(table, lines)
+        return iter(_trades(content, merchant_no, date) if kind is BillKind.TRADE else _funds(content, merchant_no, date))
+
+
+def _trades(content: bytes, merchant_no: str, date: str) -> list[BillLine]:
+    table = _Table(content, (*_TRADE, *_TRADE_SUMS.values()), (_TRADE_COUNT, *_TRADE_SUMS))
+    lines, charges, sums = [], 0, dict.fromkeys(_TRADE_SUMS, 0)
+    for number, row in table:
+        place = f"line {number}"
+        lines.append(_trade(row, place, merchant_no, date))
+        charges += row["交易状态"] == "SUCCESS"
+        for total, column in _TRADE_SUMS.items():
+            sums[total] += _hundred_thousandths(row[column], place)
+    if any(_hundred_thousandths(table.summary[total], "summary") != moved for total, moved in sums.items()):
+        raise BillDamaged("TOTALS_DIFFER", "summary")
+    # The manual does not say whether refunds are counted too; a lost line shows in the sums in any case.
+    if _count(table.summary[_TRADE_COUNT], "summary") not in (len(lines), charges):
+        raise BillDamaged("TOTALS_DIFFER", "summary")
+    return lines
+
+
+def _funds(content: bytes, merchant_no: str, date: str) -> list[BillLine]:
+    table = _Table(content, _FUND, _FUND_SUMMARY)
+    lines, sums = [], {"收入": [0, 0], "支出": [0, 0]}
+    for number, row in table:
+        line = _fund(row, f"line {number}", merchant_no, date)
+        lines.append(line)
+        sums[row["收支类型"]][0] += 1
+        sums[row["收支类型"]][1] += line.amount_minor
+    place, summary = "summary", table.summary
+    told = (
+        _count(summary["资金流水总笔数"], place),
+        [_count(summary["收入笔数"], place), _fen(summary["收入金额"], place)],
+        [_count(summary["支出笔数"], place), _fen(summary["支出金额"], place)],
+    )
+    if told != (len(lines), sums["收入"], sums["支出"]):
+        raise BillDamaged("TOTALS_DIFFER", place)
+    return lines
+
+
+class _Table:
+    """Rows by column, with the number of the file's line that each stands on; the summary is there after the last of them."""
+
+    def __init__(self, content: bytes, columns: tuple[str, ...], totals: tuple[str, ...]) -> None:
+        if any(words.encode() in content[:512] for words in _NOTHING):
+            raise BillDamaged("EMPTY")
+        self.summary: Mapping[str, str] = {}
+        self._lines = _lines(content)
+        self._columns = columns
+        self._totals = totals
+
+    def __iter__(self) -> Iterator[tuple[int, Mapping[str, str]]]:
+        """Read the file to its end. Raise BillDamaged."""
+        place, line = next(self._lines, (0, ""))
+        header = _names(line.removeprefix(_BOM), self._columns, place)
+        for place, line in self._lines:
+            if not line.startswith("`"):
+                names = _names(line, self._totals, place)
+                break
+            yield place, _row(header, line, place)
         else:
-            table = _table(content, _FUND, _FUND_SUMMARY)
-            lines = [_fund(row, f"line {place}", merchant_no, date) for place, row in table.rows]
-            _check_funds(table, lines)
-        return iter(lines)
+            raise BillDamaged("TRUNCATED", f"line {place}")
+        place, line = next(self._lines, (place, ""))
+        if not line.startswith("`"):
+            raise BillDamaged("TRUNCATED", f"line {place}")
+        self.summary = _row(names, line, place)
+        if next(self._lines, None) is not None:
+            raise BillDamaged("TRUNCATED", f"line {place}")
 
 
-def _table(content: bytes, columns: tuple[str, ...], totals: tuple[str, ...]) -> _Table:
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BillDamaged("MALFORMED", f"byte {error.start}") from error
-    if any(words in text[:512] for words in _NOTHING):
-        raise BillDamaged("EMPTY")
-    if not text.endswith("\r\n"):
+def _lines(content: bytes) -> Iterator[tuple[int, str]]:
+    """Yield the lines with their numbers. They end in CR LF, and the last one too: a text may hold an LF of its own."""
+    place = 0
+    for place, line in enumerate(files.lines_of(io.BytesIO(content), bytes_max=len(content), end=_END), start=1):
+        if not line.endswith(_END):
+            raise BillDamaged("TRUNCATED", "end")
+        try:
+            yield place, line.removesuffix(_END).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise BillDamaged("MALFORMED", f"line {place}") from error
+    if not place:
         raise BillDamaged("TRUNCATED", "end")
-    lines = text.removeprefix(_BOM).split("\r\n")[:-1]
-    header = lines[0].split(",")
-    ends = [place for place, line in enumerate(lines) if place and not line.startswith("`")]
-    if not set(columns) <= set(header):
-        raise BillDamaged("COLUMNS_DIFFER", "line 1")
-    if len(ends) != 1 or ends[0] != len(lines) - 2:
-        raise BillDamaged("TRUNCATED", f"line {len(lines)}")
-    names = lines[-2].split(",")
-    if not set(totals) <= set(names):
-        raise BillDamaged("COLUMNS_DIFFER", f"line {len(lines) - 1}")
-    rows = [(place, _row(header, line, place)) for place, line in enumerate(lines[1:-2], start=2)]
-    return _Table(rows, _row(names, lines[-1], len(lines)))
+
+
+def _names(line: str, wanted: tuple[str, ...], place: int) -> list[str]:
+    names = line.split(",")
+    if not set(wanted) <= set(names):
+        raise BillDamaged("COLUMNS_DIFFER", f"line {place}")
+    return names
 
 
 def _row(names: list[str], line: str, place: int) -> Mapping[str, str]:
@@ -132,17 +182,6 @@ def _trade(row: Mapping[str, str], place: str, merchant_no: str, date: str) -> B
     )
 
 
-def _check_trades(table: _Table, lines: list[BillLine]) -> None:
-    for total, column in _TRADE_SUMS.items():
-        said = _hundred_thousandths(table.summary[total], "summary")
-        if said != sum(_hundred_thousandths(row[column], f"line {place}") for place, row in table.rows):
-            raise BillDamaged("TOTALS_DIFFER", "summary")
-    # The manual does not say whether refunds are counted too; a lost line shows in the sums in any case.
-    charges = sum(row["交易状态"] == "SUCCESS" for _, row in table.rows)
-    if _count(table.summary[_TRADE_COUNT], "summary") not in (len(lines), charges):
-        raise BillDamaged("TOTALS_DIFFER", "summary")
-
-
 def _fund(row: Mapping[str, str], place: str, merchant_no: str, date: str) -> BillLine:
     if row["收支类型"] not in ("收入", "支出"):
         raise BillDamaged("MALFORMED", place)
@@ -153,21 +192,6 @@ def _fund(row: Mapping[str, str], place: str, merchant_no: str, date: str) -> Bi
         kind, "" if refund else ours, ours if refund else "", row["微信支付业务单号"], merchant_no,
         _fen(row["收支金额(元)"], place), 0, "CNY", _time_ms(row["记账时间"], date, place),
     )  # fmt: skip
-
-
-def _check_funds(table: _Table, lines: list[BillLine]) -> None:
-    place = "summary"
-    sums = {"收入": [0, 0], "支出": [0, 0]}
-    for (_, row), line in zip(table.rows, lines, strict=True):
-        sums[row["收支类型"]][0] += 1
-        sums[row["收支类型"]][1] += line.amount_minor
-    told = (
-        _count(table.summary["资金流水总笔数"], place),
-        [_count(table.summary["收入笔数"], place), _fen(table.summary["收入金额"], place)],
-        [_count(table.summary["支出笔数"], place), _fen(table.summary["支出金额"], place)],
-    )
-    if told != (len(lines), sums["收入"], sums["支出"]):
-        raise BillDamaged("TOTALS_DIFFER", place)
 
 
 def _hundred_thousandths(text: str, place: str) -> int:
