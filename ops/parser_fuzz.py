@@ -139,26 +139,25 @@ def alipay() -> dict[str, Target]:
         "callback": Target(notices, callback, (CallbackRefused,)),
         "notice": Target(notices, notice, (*unreadable, RecursionError)),
         "answer": Target(answers, answer, unreadable),
-        **_bills(AlipayBills(), _ALIPAY_BILL.encode("gbk"), _zipped),
+        "bill": _bill(AlipayBills(), BillKind.TRADE, _zipped("业务", _ALIPAY_BILL.encode("gbk"))),
+        "table": _bill(AlipayBills(), BillKind.TRADE, _ALIPAY_BILL.encode("gbk"), partial(_zipped, "业务")),
+        "funds": _bill(AlipayBills(), BillKind.FUND, _ALIPAY_FUNDS.encode("gbk"), partial(_zipped, "账务")),
     }
 
 
-def _bills(reader: Any, table: bytes, wrap: Callable[[bytes], bytes]) -> dict[str, Target]:
-    """Return two targets: the file as a whole, and the table within."""
+def _bill(reader: Any, kind: BillKind, content: bytes, wrap: Callable[[bytes], bytes] = bytes) -> Target:
+    """Return a target for a statement, or for the table that is wrapped in one."""
 
     def read(content: bytes) -> None:
-        list(reader.read(content, merchant_no="2088", kind=BillKind.TRADE, date="2026-11-24"))
+        list(reader.read(wrap(content), merchant_no="2088", kind=kind, date="2026-11-24"))
 
-    return {
-        "bill": Target([wrap(table)], read, (BillDamaged,)),
-        "table": Target([table], lambda content: read(wrap(content)), (BillDamaged,)),
-    }
+    return Target([content], read, (BillDamaged,))
 
 
-def _zipped(table: bytes) -> bytes:
+def _zipped(word: str, table: bytes) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr("2088_20261124_业务明细.csv".encode("gbk").decode("cp437"), table)
+        archive.writestr(f"2088_20261124_{word}明细.csv", table)
     return content.getvalue()
 
 
@@ -172,6 +171,17 @@ _ALIPAY_BILL = """#支付宝业务明细查询
 #-----------------------------------------业务明细列表结束------------------------------------
 #交易合计：1笔，商家实收共100.00元，商家优惠共0.00元
 #退款合计：1笔，商家实收退款共-40.00元，商家优惠退款共0.00元
+"""
+_ALIPAY_FUNDS = """#支付宝账务明细查询
+#账号：[2088]
+#起始日期：[2026年11月24日 00:00:00]   终止日期：[2026年11月25日 00:00:00]
+#-----------------------------------------账务明细列表----------------------------------------
+业务流水号,商户订单号,发生时间,收入金额（+元）,支出金额（-元）,业务类型,备注
+1\t,n1\t,2026-11-24 10:00:00,100.00,0.00,在线支付\t,\t
+1\t,n1\t,2026-11-24 11:00:00,0.00,-40.00,交易退款\t,r1\t
+#-----------------------------------------账务明细列表结束------------------------------------
+#支出合计：1笔，共-40.00元
+#收入合计：1笔，共100.00元
 """
 
 
@@ -231,7 +241,8 @@ def wechatpay() -> dict[str, Target]:
         "callback": Target([letter], callback, (CallbackRefused,)),
         "item": Target(plain, item, (ValueError,)),
         "unseal": Target([f"fdasfjihihih12345678{sealed['ciphertext']}".encode()], unseal, ()),
-        "table": _bills(WechatpayBills(), _WECHATPAY_BILL.replace("\n", "\r\n").encode(), bytes)["table"],
+        "table": _bill(WechatpayBills(), BillKind.TRADE, _WECHATPAY_BILL.replace("\n", "\r\n").encode()),
+        "funds": _bill(WechatpayBills(), BillKind.FUND, _WECHATPAY_FUNDS.replace("\n", "\r\n").encode()),
     }
 
 
@@ -254,6 +265,12 @@ _WECHATPAY_BILL = """\ufeff交易时间,商户号,微信订单号,商户订单�
 `2026-11-24 11:00:00,`2088,`1,`n1,`REFUND,`CNY,`0.00,`2,`r1,`40.00,`0.00,`SUCCESS,`-0.24000,`0.00,`40.00
 总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额
 `2,`100.00,`40.00,`0.00,`0.36000,`100.00,`40.00
+"""
+_WECHATPAY_FUNDS = """\ufeff记账时间,微信支付业务单号,资金流水单号,业务名称,业务类型,收支类型,收支金额(元),账户结余(元),资金变更提交申请人,备注,业务凭证号
+`2026-11-24 10:00:00,`T1,`F1,`交易,`交易,`收入,`100.00,`100.00,`system,`,`n1
+`2026-11-24 11:00:00,`R1,`F2,`退款,`退款,`支出,`40.00,`60.00,`api,`,`r1
+资金流水总笔数,收入笔数,收入金额,支出笔数,支出金额
+`2,`1,`100.00,`1,`40.00
 """
 
 
@@ -345,23 +362,26 @@ def iso20022() -> dict[str, Target]:
         bank.report("F1", "pain.001.001.09", said, group="PART", reason="", now_ms=1),
         bank.report("F1", "pain.001.001.09", (), group="RJCT", reason="AM05", now_ms=1),
     ]
-    statements = [
+    day, notification = (
         bank.statement(kind, "6225", "2026-11-24", lines, opening_minor=10**6, closing_minor=320_100, now_ms=1)
         for kind in ("053", "054")
-    ]
+    )
+    # A batch that was booked as one: its details make up its amount.
+    item = notification.partition(b"<NtryDtls>")[2].partition(b"</NtryDtls>")[0]
+    batch = notification.replace(b"6800.00", b"2.00", 1).replace(item, item.replace(b"6800.00", b"1.00") * 2, 1)
 
     def report(content: bytes) -> None:
         for status in messages.statuses(content):
             for is_debit in (True, False):
                 mapping.answer_of("P1", status, merchant_no="m1", is_debit=is_debit)
 
-    def statement(content: bytes) -> None:
-        for kind in BillKind:
-            list(bills.read(content, merchant_no="m1", kind=kind, date="2026-11-24"))
+    def statement(content: bytes, kind: BillKind) -> None:
+        list(bills.read(content, merchant_no="m1", kind=kind, date="2026-11-24"))
 
     return {
         "report": Target(reports, report, (messages.Malformed,)),
-        "statement": Target(statements, statement, (BillDamaged,)),
+        "statement": Target([day], partial(statement, kind=BillKind.FUND), (BillDamaged,)),
+        "notification": Target([notification, batch], partial(statement, kind=BillKind.TRADE), (BillDamaged,)),
     }
 
 
