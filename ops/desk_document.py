@@ -150,7 +150,7 @@ def violations(document: Mapping[str, Any], known: Known) -> list[Violation]:
     kinds = {**known.channels, **{channel.channel_id: channel.kind for channel in read.channels}}
     for index, account in enumerate(read.accounts):
         found += _account_violations(f"accounts[{index}]", account, tenants, kinds)
-        found += _taken(f"accounts[{index}]", account, known)
+        found += _taken(f"accounts[{index}]", account, tenants, known)
     for index, setting in enumerate(read.settings):
         wrong = settings.value_violation(setting.key, setting.value)
         found += [Violation(f"settings[{index}].{wrong.field}", wrong.rule)] if wrong else []
@@ -244,7 +244,11 @@ def _account_violations(
             yield Violation(f"{place}.{wrong.field.replace('values', 'credentials', 1)}", wrong.rule)
 
 
-def _taken(place: str, account: _Account, known: Known) -> Iterator[Violation]:
+def _taken(place: str, account: _Account, tenants: Collection[str], known: Known) -> Iterator[Violation]:
+    # Over the API a tenant names accounts only so; no tenant's name has a "-", so nobody else's begin like that.
+    first, dash, _ = account.account_id.partition("-")
+    if dash and first in tenants and first != account.tenant_id and account.account_id not in known.owners:
+        yield Violation(f"{place}.account_id", f"begins with {first}-, as those of tenant {first} do")
     if known.owners.get(account.account_id, account.tenant_id) != account.tenant_id:
         yield Violation(f"{place}.account_id", "is an account of another tenant")
     if known.merchants.get((account.channel_id, account.merchant_no), account.account_id) != account.account_id:

@@ -199,7 +199,7 @@ class TenantsService(tenants_pb2_grpc.TenantsServicer):
         violations = [*_common_violations(request), *_id_violations(request, "account_id"), *_moment_violations(request)]
         if not 1 <= len(request.merchant_no) <= 32 or not request.merchant_no.isprintable():
             violations.append(Violation("merchant_no", "must be 1 to 32 printable characters"))
-        # The ids of all tenants' accounts are different; none can find out another's by asking for it.
+        # The ids of all tenants' accounts are different; none can find out another's by asking for it. No tenant's id has a "-".
         if not request.account_id.startswith(f"{caller().tenant_id}-"):
             violations.append(Violation("account_id", f"must begin with {caller().tenant_id}-"))
         _refuse(violations)

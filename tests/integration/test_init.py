@@ -69,6 +69,15 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert {"accounts[0].tenant_id", "accounts[1].account_id", "accounts[1].merchant_no", "channels[0].kind"} <= places
 
 
+def test_an_account_does_not_take_a_name_that_another_tenant_gives_its_own() -> None:
+    for account_id, known, wrong in (
+        ("pnc-wx", desk_document.Known({"pnc"}), True), ("pnc-wx", desk_document.Known(), False),
+        ("life-wx", desk_document.Known({"pnc"}), False), ("pnc-wx", desk_document.Known({"pnc"}, owners={"pnc-wx": "life"}), False),
+    ):  # fmt: skip
+        found = desk_document.violations(changed("accounts.0.account_id", account_id), known)
+        assert bool(found) is wrong, (account_id, found)
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("ops/**/*desk.toml")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_desks_of_the_house_are_right(path: Path) -> None:
     text = path.read_text().replace("{webhook_url}", "http://localhost").replace("{webhook_secret}", "whsec_of-a-test-system")

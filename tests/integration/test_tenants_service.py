@@ -106,7 +106,8 @@ async def test_a_platform_administrator_makes_suspends_and_reopens_a_tenant(offi
 
 async def test_tenants_are_refused_what_is_taken_or_reserved(office: Office) -> None:
     root = await platform(office)
-    for tenant_id, reason in (("pnc", "TENANT_EXISTS"), ("platform", "INVALID_FIELD"), ("Pnc", "INVALID_FIELD")):
+    for tenant_id, reason in (("pnc", "TENANT_EXISTS"), ("platform", "INVALID_FIELD"), ("Pnc", "INVALID_FIELD"),
+                              ("pnc-auto", "INVALID_FIELD")):  # its accounts would begin as those of pnc  # fmt: skip
         wish = tenants_pb2.CreateTenantRequest(request_id=rid(), tenant_id=tenant_id, display_name="x")
         assert (await reason_of(root.CreateTenant(wish)))[1] == reason
 
