@@ -216,6 +216,7 @@ async def ingress(settings: Settings) -> None:
         host=settings.host,
         port=settings.http_port,
         tls=settings.tls(),
+        address_connections_max=settings.address_connections_max,
         database_url=settings.database_url,
         directory=settings.make_directory(),
         actors=[living.role for living in inhabitants(settings, desk)],
@@ -252,6 +253,8 @@ def main() -> None:
     role = sys.argv[1] if len(sys.argv) == 2 else ""
     if role not in ROLES:
         sys.exit(f"usage: python -m ops.processes {'|'.join(ROLES)}")
+    files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # a connection of a stranger is a file too
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # keys are in our memory, and in that of the actors that we start
     settings = Settings()
     if fault := settings.listening_fault():

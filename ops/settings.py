@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     )
     message_bytes_max: int = Field(1 << 20, ge=1024, description="The largest gRPC message taken")
     concurrent_calls_max: int = Field(4_000, ge=1, description="Calls that one gateway serves at once")
+    address_connections_max: int = Field(
+        250, ge=1, description="Connections to the port of callbacks that one address has at once; a proxy in front is one"
+    )
     tenant_calls_max: int = Field(2_500, ge=1, description="Calls of one tenant that wait in one gateway at once")
     tenant_batch_items_max: int = Field(
         1_000, ge=1, description="Payments in batches of one tenant that wait in one gateway at once"

@@ -13,7 +13,7 @@ from domain.audit import Damage
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import audit_pb2, audit_pb2_grpc
 from servers import pages, translate
-from servers.identity import caller
+from servers.identity import caller, readmit
 from storage import audit as store
 from storage.database import Database
 from storage.signed_heads import HeadsDamaged, SignedHeads
@@ -78,6 +78,7 @@ class AuditService(audit_pb2_grpc.AuditServicer):
         yield _csv([(mark,), _COLUMNS])
         before_id = count = 0
         while True:
+            readmit()
             found = await self._database.run(
                 store.search, tenant_id=who.tenant_id, wanted=wanted, before_id=before_id, limit=EXPORT_PAGE
             )

@@ -1,6 +1,7 @@
 """The Events service: the tenant's stream of events, and the state of its webhooks."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from domain.delivery import event_id, payload, payment_at
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import events_pb2, events_pb2_grpc
 from servers import pages, translate
-from servers.identity import caller, reaches
+from servers.identity import caller, reaches, readmit
 from storage import events
 from storage.database import Database, DatabaseUnavailable
 
@@ -19,6 +20,8 @@ POLL_S_MAX = 0.5
 BATCH = 200
 # Each open stream asks the database a few times a second.
 SUBSCRIBERS_MAX = 200
+# No tenant takes them all.
+SUBSCRIBERS_OF_TENANT_MAX = 50
 
 _STATES = {value: name.removeprefix("STATE_") for name, value in events_pb2.Delivery.State.items()}
 _STATE_VALUES: dict[str, Any] = {name: value for value, name in _STATES.items()}
@@ -29,19 +32,20 @@ class EventsService(events_pb2_grpc.EventsServicer):
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._subscribers = 0
+        self._subscribers = Counter[str]()
 
     async def Subscribe(self, request: events_pb2.SubscribeRequest, context: Any) -> AsyncIterator[events_pb2.Event]:
         """Stream the tenant's events after a cursor until the caller hangs up."""
         tenant_id, cursor = caller().tenant_id, _cursor_of(request)
-        if self._subscribers >= SUBSCRIBERS_MAX:
+        if self._subscribers[tenant_id] >= SUBSCRIBERS_OF_TENANT_MAX or self._subscribers.total() >= SUBSCRIBERS_MAX:
             raise Refused(Refusal(Kind.OVERLOADED, "TOO_MANY_STREAMS", "too many event streams are open here"))
-        self._subscribers += 1
+        self._subscribers[tenant_id] += 1
         try:
             if request.from_now:
                 cursor = await self._ask(events.head_cursor)
             pause_s = POLL_S
             while True:
+                readmit()
                 told = await self._ask(events.read_stream, tenant_id=tenant_id, cursor=cursor, limit=BATCH)
                 for one in told:
                     if reaches(one.payment.institution_id, one.payment.product_code):
@@ -51,7 +55,7 @@ class EventsService(events_pb2_grpc.EventsServicer):
                 if len(told) < BATCH:
                     await asyncio.sleep(pause_s)
         finally:
-            self._subscribers -= 1
+            self._subscribers[tenant_id] -= 1
 
     async def ListDeliveries(
         self, request: events_pb2.ListDeliveriesRequest, context: Any

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+from collections import Counter as Tally
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import structlog
@@ -35,6 +37,7 @@ from protos.paydesk.v1 import (
     tenants_pb2,
     tenants_pb2_grpc,
 )
+from servers import neighbourhoods
 from servers.approvals import ApprovalsService
 from servers.audit import AuditService
 from servers.channels import ChannelsService
@@ -62,6 +65,10 @@ log = structlog.get_logger()
 METADATA_BYTES_MAX = 8 * 1024
 # Connections of the gateway: reads are batched, so a few serve many callers.
 POOL_SIZE = 3
+# More would take the files that the gateway needs itself. gRPC's core accepts them, and does not tell of which address.
+CONNECTIONS_MAX = 5_000
+# Whoever balances load watches with one stream from each machine, and needs no key.
+WATCHERS_OF_ADDRESS_MAX = 20
 LAG_CHECK_S = 0.5
 
 
@@ -116,6 +123,7 @@ def options(listening: Listening) -> list[tuple[str, int]]:
         ("grpc.http2.max_ping_strikes", 5),
         ("grpc.server_handshake_timeout_ms", 10_000),
         ("grpc.max_connection_idle_ms", 900_000),  # without a call; who comes back connects anew by itself
+        ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
     ]
 
 
@@ -163,7 +171,7 @@ async def serve(
     door = Door(server, keys, walled, registry, certificates=authority is not None)
     parts = Parts(gateway, desk, directory, walled, heads, pepper, vault, authority)
     add_services(door, parts, simulator=settings.simulator)
-    healthy = health.aio.HealthServicer()
+    healthy = HealthService()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if settings.reflection:
         names = (*service_names(), health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -190,6 +198,29 @@ async def serve(
     for task in background:
         task.cancel()
     database.close()
+
+
+class HealthService(health.aio.HealthServicer):  # type: ignore[misc]
+    """Tells everybody whether we serve. Its streams are the only calls that a stranger can keep open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watchers = Tally[str]()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+        """Tell of every change, to so many at once from one address, and of what there is."""
+        place = neighbourhoods.of_peer(context.peer())
+        if request.service not in self._server_status:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service")
+        if self._watchers[place] >= WATCHERS_OF_ADDRESS_MAX:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many of this address are watching")
+        self._watchers[place] += 1
+        try:
+            await super().Watch(request, context)
+        finally:
+            self._watchers[place] -= 1
+            if not self._watchers[place]:
+                del self._watchers[place]
 
 
 def _listen(server: grpc.aio.Server, settings: Listening) -> None:

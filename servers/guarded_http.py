@@ -1,16 +1,20 @@
 """HTTP for strangers: a connection gets so much time and so many bytes for a request, and then it is cut.
 
 uvicorn waits for ever for a request that comes drop by drop, and keeps any number of header fields. Here a request has to
-be whole within REQUEST_S, its head and its framing are bounded, and so is the time in which its answer is fetched. Who is
-cut is counted, not logged: a flood must not fill the disk.
+be whole within REQUEST_S, its head and its framing are bounded, and so is the time in which its answer is fetched. One
+address has so many connections at once, and all of them together too. Who is cut is counted, not logged: a flood must not
+fill the disk.
 """
 
 import asyncio
 import logging
+from collections import Counter as Tally
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from servers.neighbourhoods import neighbourhood
 
 # The largest notice takes a second on the slowest line of a channel.
 REQUEST_S = 10.0
@@ -22,14 +26,33 @@ HEAD_BYTES_MAX = 32 << 10
 REQUEST_BYTES_MAX = 1 << 20
 
 
-def guarded(registry: CollectorRegistry) -> type[HttpToolsProtocol]:
-    """Return the protocol for a server, which counts those who are cut."""
+def guarded(
+    registry: CollectorRegistry, *, connections_max: int, address_connections_max: int
+) -> type[HttpToolsProtocol]:
+    """Return the protocol for a server with so many connections, and so many of one address; those who are cut are counted."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # one line for each cut would be the flood's
     cuts = Counter("http_cuts", "Connections that were cut, by why", ["reason"], registry=registry)
-    for reason in ("SLOW", "HEAD_TOO_LARGE", "TOO_LARGE", "MALFORMED"):
+    for reason in ("SLOW", "HEAD_TOO_LARGE", "TOO_LARGE", "MALFORMED", "TOO_MANY"):
         cuts.labels(reason)
+    of_place = Tally[str]()
 
     class Guarded(GuardedProtocol):
+        place = ""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.place = neighbourhood(str((transport.get_extra_info("peername") or ("",))[0]))
+            of_place[self.place] += 1
+            if of_place[self.place] > address_connections_max or len(self.connections) > connections_max:
+                cuts.labels("TOO_MANY").inc()
+                transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            of_place[self.place] -= 1
+            if not of_place[self.place]:
+                del of_place[self.place]
+            super().connection_lost(exc)
+
         def cut(self, reason: str, status: str) -> None:
             cuts.labels(reason).inc()
             super().cut(reason, status)

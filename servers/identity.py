@@ -5,7 +5,7 @@ import hmac
 import secrets
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -50,6 +50,22 @@ def caller() -> Caller:
 def set_caller(value: Caller) -> None:
     """Note who makes the call that is being served."""
     _caller.set(value)
+
+
+# How the caller of a stream is asked for again; what is no stream is over before anything changes.
+_readmission: ContextVar[Callable[[], Caller] | None] = ContextVar("readmission", default=None)
+
+
+def set_readmission(readmit: Callable[[], Caller]) -> None:
+    """Note how it is found out who makes the call that is being served, as of then."""
+    _readmission.set(readmit)
+
+
+def readmit() -> None:
+    """See that whoever reads a stream still may, and how far it reaches by now. Raise Refused when it may not."""
+    ask = _readmission.get()
+    if ask is not None:
+        _caller.set(ask())
 
 
 def reaches(institution_id: str, product_code: str) -> bool:

@@ -95,7 +95,7 @@ class Door:
     def _streaming(self, method: str, behaviour: Any, read: Any) -> Any:
         async def serve(raw: bytes, context: _Context) -> AsyncIterator[Any]:
             try:
-                self._admit(method, context)
+                identity.set_readmission(self._admit(method, context))
                 async for answer in behaviour(_read(read, raw), context):
                     yield answer
             except Refused as refused:
@@ -107,14 +107,19 @@ class Door:
 
         return serve
 
-    def _admit(self, method: str, context: _Context) -> None:
+    def _admit(self, method: str, context: _Context) -> Callable[[], identity.Caller]:
+        """Let a call in, or raise Refused; return what finds out anew who makes it."""
         authorization = ""
         for key, value in context.invocation_metadata() or ():
             if key == identity.METADATA_KEY:
                 authorization = str(value)
         shown = identity.shown_by(context.auth_context()) if self._certificates else None
-        who = self._keys.authenticate(authorization, shown)
-        scope = identity.allow(method, who)
+
+        def find() -> identity.Caller:
+            who = self._keys.authenticate(authorization, shown)
+            return who._replace(address=context.peer(), scope=identity.allow(method, who))
+
+        who = find()
         if context.time_remaining() is None and method not in _WITHOUT_DEADLINE:
             raise Refused(
                 Refusal(
@@ -122,7 +127,8 @@ class Door:
                     (Violation("deadline", "is missing"),),
                 )
             )  # fmt: skip
-        identity.set_caller(who._replace(address=context.peer(), scope=scope))
+        identity.set_caller(who)
+        return find
 
     async def _note(self, method: str, request: Message, object_kind: str, id_field: str) -> None:
         """Write down that something was read; the answer leaves once that is committed."""

@@ -23,6 +23,8 @@ POOL_SIZE = 3
 PING_TIMEOUT_S = 2.0
 # A flood is refused by the kernel's queue before it fills our memory.
 CONCURRENCY_MAX = 1_000
+# Those beyond that many hear at least that there is too much to do; more would take the files that we need ourselves.
+CONNECTIONS_MAX = 2_000
 
 
 async def serve(
@@ -30,6 +32,7 @@ async def serve(
     host: str,
     port: int,
     tls: Files | None,
+    address_connections_max: int,
     database_url: str,
     directory: Directory,
     actors: Sequence[str],
@@ -58,7 +61,9 @@ async def serve(
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=guarded(registry),
+            http=guarded(
+                registry, connections_max=CONNECTIONS_MAX, address_connections_max=address_connections_max
+            ),
             ws="none",
             log_config=None,
             access_log=False,

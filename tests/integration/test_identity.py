@@ -14,6 +14,8 @@ from domain.permissions import Grant, Role
 from protos.paydesk.v1 import (
     approvals_pb2,
     approvals_pb2_grpc,
+    events_pb2,
+    events_pb2_grpc,
     identity_pb2,
     identity_pb2_grpc,
     payments_pb2,
@@ -163,12 +165,16 @@ async def test_a_revoked_key_is_refused_within_a_second(emptied_database_url: st
         following = asyncio.create_task(office.view.follow())
         viewer = await office.stub(payments_pb2_grpc.PaymentsStub, "VIEWER")
         assert await reason_of(viewer.ListPayments(payments_pb2.ListPaymentsRequest())) == "OK"
+        events = await office.stub(events_pb2_grpc.EventsStub, "VIEWER")
+        stream = events.Subscribe(events_pb2.SubscribeRequest(), metadata=office.metadata(events))
+        reading = asyncio.create_task(stream.read())
         await asyncio.sleep(0.2)
         await office.database.run(store.revoke_key, tenant_id="pnc", key_id="key_0")
         began_s = time.monotonic()
         while await reason_of(viewer.ListPayments(payments_pb2.ListPaymentsRequest())) == "OK":
             await asyncio.sleep(0.02)
         assert time.monotonic() - began_s < 1.0
+        assert await reason_of(asyncio.wait_for(reading, 2)) == "KEY_REVOKED", "a stream that was open already ends too"
         following.cancel()
 
 

@@ -99,7 +99,7 @@ async def test_from_now_leaves_out_what_was(desk: Desk) -> None:
     await desk.add("pay_old")
     stream = desk.subscribe(from_now=True)
     async with asyncio.timeout(5):
-        while not desk.service._subscribers:
+        while not desk.service._subscribers.total():
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
     await desk.add("pay_new")
@@ -121,10 +121,10 @@ async def test_a_caller_that_hangs_up_leaves_nothing_behind(desk: Desk) -> None:
     await desk.add("pay_1")
     stream = desk.subscribe()
     await take(stream, 1)
-    assert desk.service._subscribers == 1
+    assert desk.service._subscribers.total() == 1
     stream.cancel()
     async with asyncio.timeout(5):
-        while desk.service._subscribers:
+        while desk.service._subscribers.total():
             await asyncio.sleep(0.01)
 
 
@@ -146,8 +146,9 @@ async def test_a_wrong_subscription_names_its_field(desk: Desk, request_: dict[s
             pass
 
 
-async def test_too_many_streams_are_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "SUBSCRIBERS_MAX", 0)
+@pytest.mark.parametrize("limit", ["SUBSCRIBERS_MAX", "SUBSCRIBERS_OF_TENANT_MAX"])
+async def test_too_many_streams_are_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(served, limit, 0)
     set_caller(Caller("life", "tester", frozenset()))
     with refused(Kind.OVERLOADED, "TOO_MANY_STREAMS"):
         async for _ in desk.service.Subscribe(events_pb2.SubscribeRequest(), None):

@@ -12,10 +12,11 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from ops import port_fuzz
-from servers import guarded_http
+from servers import guarded_http, neighbourhoods
 from simulator.wire.server import bind
 
 BODY_MAX = 1_000
+CONNECTIONS_MAX = 50
 
 
 class Server:
@@ -61,7 +62,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 @asynccontextmanager
 async def served() -> AsyncIterator[Server]:
     registry, bound = CollectorRegistry(), bind("127.0.0.1", 0)
-    config = uvicorn.Config(app, http=guarded_http.guarded(registry), log_config=None, access_log=False, lifespan="off")
+    protocol = guarded_http.guarded(registry, connections_max=60, address_connections_max=CONNECTIONS_MAX)
+    config = uvicorn.Config(app, http=protocol, log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve([bound]))
     while not server.started:
@@ -112,6 +114,34 @@ async def test_who_drips_is_cut_when_his_time_is_over(monkeypatch: pytest.Monkey
         said = await server.send(b"POST / HTTP/1.1\r\nhost: x\r\n", *drops, pause_s=0.01)
         assert said == b"RESET" or b"408" in said
         assert asyncio.get_running_loop().time() - began < 3
+
+
+async def test_an_address_has_so_many_connections_and_leaves_a_way_for_others() -> None:
+    async with served() as server:
+        held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(CONNECTIONS_MAX)]
+        await asyncio.sleep(0.05)
+        assert await server.send(LAST) in (b"", b"RESET") and server.cut("TOO_MANY") == 1
+        _, other = await asyncio.open_connection("127.0.0.1", server.port, local_addr=("127.0.0.2", 0))
+        other.write(LAST)
+        assert b"200 OK" in await asyncio.wait_for(_.read(), 5)
+        for _, writer in held[:2]:
+            writer.close()
+        await asyncio.sleep(0.05)
+        assert b"200 OK" in await server.send(LAST)
+        others = [await asyncio.open_connection("127.0.0.1", server.port, local_addr=("127.0.0.3", 0)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        assert server.cut("TOO_MANY") > 1, "all together have a limit too"
+        for _, writer in held + others:
+            writer.close()
+        other.close()
+
+
+@pytest.mark.parametrize(("peer", "place"), [
+    ("ipv4:192.0.2.1:5000", "192.0.2.1"), ("ipv6:%5B2001:db8:0:1:2::3%5D:5000", "2001:db8:0:1::/64"),
+    ("ipv6:[::ffff:192.0.2.1]:5000", "192.0.2.1"), ("unix:", ""), ("unix:/run/x.sock", ""),
+])  # fmt: skip
+def test_callers_are_counted_by_their_address(peer: str, place: str) -> None:
+    assert neighbourhoods.of_peer(peer) == place
 
 
 async def test_a_head_has_a_limit_whether_it_comes_in_one_piece_or_in_many() -> None:

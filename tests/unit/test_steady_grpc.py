@@ -10,6 +10,7 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from ops.port_fuzz import exchange, grpc_call
+from servers.grpc_server import WATCHERS_OF_ADDRESS_MAX, HealthService
 from servers.steady_grpc import steady_server
 
 CHECK = health_pb2.HealthCheckRequest()
@@ -93,3 +94,24 @@ async def test_a_caller_who_hangs_up_ends_the_call() -> None:
         with pytest.raises(grpc.aio.AioRpcError):
             await channel.unary_unary("/x.Y/Wait")(b"", timeout=0.1)
         await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_a_stranger_watches_with_so_many_streams_and_only_what_there_is() -> None:
+    server = steady_server()
+    health_pb2_grpc.add_HealthServicer_to_server(HealthService(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watches = [stub.Watch(CHECK, timeout=20) for _ in range(WATCHERS_OF_ADDRESS_MAX)]
+        assert [(await watch.read()).status for watch in watches] == [1] * WATCHERS_OF_ADDRESS_MAX
+        assert await stub.Watch(CHECK, timeout=5).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        unknown = health_pb2.HealthCheckRequest(service="x" * 1_000)
+        assert await stub.Watch(unknown, timeout=5).code() is grpc.StatusCode.NOT_FOUND
+        watches.pop().cancel()
+        await asyncio.sleep(0.1)
+        again = stub.Watch(CHECK, timeout=5)
+        assert (await again.read()).status == 1
+        for watch in [*watches, again]:
+            watch.cancel()
+    await server.stop(0.1)
