@@ -7,17 +7,20 @@ checked. Redirects are not followed, environment proxies are ignored, and of a r
 
 import asyncio
 import datetime
+import functools
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-import httpcore
+import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import EmptyWebhookSecretError
+from yarl import URL
 
 from channels.lines import Lines
 from domain.delivery import Reply
@@ -27,7 +30,7 @@ REPLY_BYTES_MAX = 64 * 1024
 PORTS = frozenset({443, 8443})
 # Connections that idle this long are closed: an endpoint's own keep-alive is rarely longer.
 KEEPALIVE_S = 15
-_USER_AGENT = b"Paydesk-Webhooks/1"
+_USER_AGENT = "Paydesk-Webhooks/1"
 
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 _IPV6_UNICAST = ipaddress.ip_network("2000::/3")
@@ -62,6 +65,8 @@ def check_url(url: str, *, allow_private: bool) -> httpx.URL:
     if allow_private:
         if parsed.scheme not in ("http", "https"):
             raise Blocked("BLOCKED_URL: neither http nor https")
+        if _is_numeric(parsed.raw_host.decode()):
+            _check_address(parsed.raw_host.decode())
         return parsed
     if parsed.scheme != "https":
         raise Blocked("BLOCKED_URL: not https")
@@ -78,6 +83,16 @@ def _is_numeric(host: str) -> bool:
     return ":" in host or last.isdigit() or last.startswith("0x")
 
 
+def _check_address(host: str) -> None:
+    """Raise Blocked for an address that is not allowed even at home: what is no name is never resolved."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError as error:
+        raise Blocked("BLOCKED_URL: host") from error
+    if not is_allowed(address, allow_private=True):
+        raise Blocked("BLOCKED_ADDRESS")
+
+
 def is_allowed(address: Address, *, allow_private: bool) -> bool:
     """Tell whether we connect to an address. Link-local ones, where clouds keep their metadata, never."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
@@ -91,51 +106,33 @@ def is_allowed(address: Address, *, allow_private: bool) -> bool:
     return address.is_global and not address.is_reserved and (address.version == 4 or address in _IPV6_UNICAST)
 
 
-class PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections only to addresses that were checked: resolution and connection are one step."""
+class GuardedResolver(AbstractResolver):
+    """Finds addresses to connect to, and only such as are allowed: what was checked is what is connected to."""
 
     def __init__(self, *, allow_private: bool) -> None:
         self._allow_private = allow_private
-        self._plain = httpcore.AnyIOBackend()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Resolve `host`, refuse it if any of its addresses is not allowed, and connect to the first that answers."""
-        addresses = await self._resolve(host, port)
-        for address in addresses[:-1]:
-            try:
-                return await self._plain.connect_tcp(str(address), port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        return await self._plain.connect_tcp(str(addresses[-1]), port, timeout, local_address, socket_options)
-
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        """Refuse: a webhook never goes to a socket of this machine."""
-        raise Blocked("BLOCKED_ADDRESS")
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait between connection attempts, as httpcore asks."""
-        await asyncio.sleep(seconds)
-
-    async def _resolve(self, host: str, port: int) -> list[Address]:
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Resolve a name, and refuse it if any of its addresses is not allowed. Raise OSError for one that has none."""
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError("the name does not resolve") from error
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise OSError("the name is none") from error
+        if not found:
+            raise OSError("the name does not resolve")
         addresses = [ipaddress.ip_address(entry[4][0]) for entry in found]
-        if not addresses:
-            raise httpcore.ConnectError("the name does not resolve")
         if not all(is_allowed(address, allow_private=self._allow_private) for address in addresses):
             raise Blocked("BLOCKED_ADDRESS")
-        return addresses
+        return [
+            ResolveResult(hostname=host, host=str(address), port=port, family=entry[0], proto=entry[2],
+                          flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
+            for entry, address in zip(found, addresses, strict=True)
+        ]  # fmt: skip
+
+    async def close(self) -> None:
+        """Hold nothing that would have to be closed."""
 
 
 class WebhookSender:
@@ -153,8 +150,13 @@ class WebhookSender:
         self.per_endpoint = per_endpoint
         self._allow_private = allow_private
         self._places = asyncio.Semaphore(concurrency)
-        self._lines = Lines(
-            idle_max=concurrency, keep_alive_s=KEEPALIVE_S, backend=PinnedBackend(allow_private=allow_private)
+
+    @functools.cached_property
+    def _lines(self) -> Lines:
+        """They are opened in the loop that uses them."""
+        resolver = GuardedResolver(allow_private=self._allow_private)
+        return Lines(
+            idle_max=self.concurrency, keep_alive_s=KEEPALIVE_S, connect_s=self.timeout_s, resolver=resolver
         )
 
     async def send(self, *, url: str, secrets: Sequence[str], event_id: str, payload: str, now_ms: int) -> Reply:
@@ -169,34 +171,32 @@ class WebhookSender:
         async with self._places:
             return await self._post(target, headers, payload)
 
-    async def _post(self, target: httpx.URL, headers: list[tuple[bytes, bytes]], payload: str) -> Reply:
+    async def _post(self, target: httpx.URL, headers: dict[str, str], payload: str) -> Reply:
         try:
             async with asyncio.timeout(self.timeout_s):
                 return await self._exchange(target, headers, payload.encode())
-        except (TimeoutError, httpcore.TimeoutException):
+        except TimeoutError:
             return Reply(0, "TIMEOUT")
         except Blocked as error:
             return Reply(0, error.reason)
-        except httpcore.ConnectError as error:
-            return Reply(0, "TLS_FAILED" if "SSL" in str(error).upper() else "CONNECT_FAILED")
-        except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+        except aiohttp.ClientSSLError:
+            return Reply(0, "TLS_FAILED")
+        except aiohttp.ClientConnectorError:
+            return Reply(0, "CONNECT_FAILED")
+        except (aiohttp.ClientError, OSError) as error:
             return Reply(0, f"BROKEN: {type(error).__name__}")
 
-    async def _exchange(self, target: httpx.URL, headers: list[tuple[bytes, bytes]], body: bytes) -> Reply:
-        url = httpcore.URL(
-            scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path or b"/"
-        )
-        host = (b"host", target.netloc)
-        length = (b"content-length", str(len(body)).encode())
-        request = httpcore.Request("POST", url, headers=[host, length, *headers], content=body)
-        async with self._lines.exchange(request) as response:
-            retry_after = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
+    async def _exchange(self, target: httpx.URL, headers: dict[str, str], body: bytes) -> Reply:
+        where = target.netloc.decode()
+        url = URL(f"{target.scheme}://{where}{target.raw_path.decode() or '/'}", encoded=True)
+        async with await self._lines.send("POST", url, {"host": where, **headers}, body) as answer:
+            retry_after = next((value for name, value in answer.raw_headers if name.lower() == b"retry-after"), b"")
             read_bytes = 0
-            async for part in response.aiter_stream():
+            async for part in answer.content.iter_any():
                 read_bytes += len(part)
                 if read_bytes > REPLY_BYTES_MAX:
                     break  # leaving closes the connection
-            return Reply(response.status, retry_after=retry_after.decode("latin-1")[:64])
+            return Reply(answer.status, retry_after=retry_after.decode("latin-1")[:64])
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -211,7 +211,7 @@ class WebhookSender:
         await self.aclose()
 
 
-def signed_headers(*, secrets: Sequence[str], event_id: str, payload: str, now_ms: int) -> list[tuple[bytes, bytes]]:
+def signed_headers(*, secrets: Sequence[str], event_id: str, payload: str, now_ms: int) -> dict[str, str]:
     """Return the headers of Standard Webhooks, with one signature per secret.
 
     Raise ValueError or EmptyWebhookSecretError for a secret that is none.
@@ -220,10 +220,10 @@ def signed_headers(*, secrets: Sequence[str], event_id: str, payload: str, now_m
         raise ValueError("an endpoint needs a secret")
     moment = datetime.datetime.fromtimestamp(now_ms // 1000, tz=datetime.UTC)
     signatures = " ".join(Webhook(secret).sign(event_id, moment, payload) for secret in secrets)
-    return [
-        (b"content-type", b"application/json"),
-        (b"user-agent", _USER_AGENT),
-        (b"webhook-id", event_id.encode()),
-        (b"webhook-timestamp", str(now_ms // 1000).encode()),
-        (b"webhook-signature", signatures.encode()),
-    ]
+    return {
+        "content-type": "application/json",
+        "user-agent": _USER_AGENT,
+        "webhook-id": event_id,
+        "webhook-timestamp": str(now_ms // 1000),
+        "webhook-signature": signatures,
+    }

@@ -6,13 +6,15 @@ Redirects are not followed and proxies of the environment are not used: a channe
 """
 
 import asyncio
+import functools
 import re
 import ssl
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-import httpcore
+import aiohttp
+from yarl import URL
 
 from channels.lines import Lines
 from domain.evidence import Fault, Outcome
@@ -24,6 +26,7 @@ KEEP_ALIVE_S = 4.0
 ANSWER_BYTES_MAX = 1 << 20
 # What has a meaning in path and query, and stays as it is.
 _STAY = "/?:@!$&'()*+,;=%~-._"
+_is_header = re.compile(r"[\t -~]*").fullmatch
 _is_plain = re.compile(rf"[A-Za-z0-9{re.escape(_STAY)}]*").fullmatch
 
 
@@ -59,7 +62,15 @@ class HttpTransport:
         """`tls` holds what a channel wants beyond the usual: authorities of its own, or a client certificate."""
         self._limits = limits or HttpLimits()
         self._room = asyncio.Semaphore(self._limits.connections_max)
-        self._lines = Lines(idle_max=self._limits.connections_max, keep_alive_s=KEEP_ALIVE_S, tls=tls)
+        self._tls = tls
+
+    @functools.cached_property
+    def _lines(self) -> Lines:
+        """They are opened in the loop that uses them."""
+        limits = self._limits
+        return Lines(
+            idle_max=limits.connections_max, keep_alive_s=KEEP_ALIVE_S, connect_s=limits.connect_s, tls=self._tls
+        )
 
     async def send(
         self,
@@ -72,7 +83,7 @@ class HttpTransport:
     ) -> Reply | Lost:
         """Send one request. `answer_bytes_max` is for files that are bigger than any message."""
         try:
-            request = _request(method, url, headers or {}, body, self._limits)
+            there, whole = _request(method, url, headers or {}, body)
         except ValueError:
             return Lost(Outcome.NOT_SENT, "URL_INVALID", Fault.CONFIG)
         try:
@@ -81,13 +92,13 @@ class HttpTransport:
         except TimeoutError:
             return Lost(Outcome.NOT_SENT, "NO_CONNECTION_FREE", Fault.LOCAL)
         try:
-            async with asyncio.timeout(self._limits.total_s), self._lines.exchange(request) as response:
-                return await _read(response, answer_bytes_max or self._limits.answer_bytes_max)
-        except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            async with asyncio.timeout(self._limits.total_s), await self._lines.send(method, there, whole, body) as answer:
+                return await _read(answer, answer_bytes_max or self._limits.answer_bytes_max)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             return Lost(Outcome.NOT_SENT, "CONNECTION_REFUSED", Fault.CHANNEL)
-        except (TimeoutError, httpcore.TimeoutException):
+        except TimeoutError:
             return Lost(Outcome.MAYBE, "TIMEOUT", Fault.CHANNEL)
-        except (httpcore.NetworkError, httpcore.ProtocolError, OSError):
+        except (aiohttp.ClientError, OSError):
             return Lost(Outcome.MAYBE, "CONNECTION_LOST", Fault.CHANNEL)
         finally:
             self._room.release()
@@ -97,43 +108,35 @@ class HttpTransport:
         await self._lines.aclose()
 
 
-def _request(
-    method: str, url: str, headers: Mapping[str, str], body: bytes, limits: HttpLimits
-) -> httpcore.Request:
-    """Write a request. Raise ValueError for a URL that is none."""
+def _request(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[URL, dict[str, str]]:
+    """Return where a request goes and all its headers. Raise ValueError for a URL that is none, or for a header that is none."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("no address")
-    host = parts.hostname.encode("idna")
-    where = f"[{host.decode()}]" if b":" in host else host.decode()
-    whole = {
-        "host": where if parts.port is None else f"{where}:{parts.port}",
-        "accept": "*/*", "accept-encoding": "identity", "user-agent": "paydesk", **headers,
-    }  # fmt: skip
+    host = parts.hostname.encode("idna").decode()
+    where = f"[{host}]" if ":" in host else host
+    where = where if parts.port is None else f"{where}:{parts.port}"
+    whole = {"host": where, "accept": "*/*", "accept-encoding": "identity", "user-agent": "paydesk", **headers}
+    if not all(map(_is_header, whole.values())):
+        raise ValueError("no header")
     if body or method != "GET":
         whole["content-length"] = str(len(body))
-    return httpcore.Request(
-        method,
-        httpcore.URL(scheme=parts.scheme.encode(), host=host, port=parts.port, target=target_of(url).encode("ascii")),
-        headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in whole.items()],
-        content=body,
-        extensions={"timeout": {"connect": limits.connect_s}},
-    )
+    return URL(f"{parts.scheme}://{where}{target_of(url)}", encoded=True), whole
 
 
-async def _read(response: httpcore.Response, most: int) -> Reply | Lost:
+async def _read(answer: aiohttp.ClientResponse, most: int) -> Reply | Lost:
     chunks: list[bytes] = []
     length = 0
-    async for chunk in response.aiter_stream():
+    async for chunk in answer.content.iter_any():
         length += len(chunk)
         if length > most:
             return Lost(Outcome.MAYBE, "ANSWER_TOO_BIG", Fault.CHANNEL)
         chunks.append(chunk)
     headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers:
-        name, value = raw_name.decode("ascii").lower(), raw_value.decode("latin-1")
+    for raw_name, raw_value in answer.raw_headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return Reply(response.status, headers, b"".join(chunks))
+    return Reply(answer.status, headers, b"".join(chunks))
 
 
 def target_of(url: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from actors.webhooks import REPLY_BYTES_MAX, Blocked, PinnedBackend, WebhookSender, check_url, is_allowed
+from actors.webhooks import REPLY_BYTES_MAX, Blocked, WebhookSender, check_url, is_allowed
 from domain.delivery import Reply
 from tests.integration.endpoint import Endpoint
 from tests.integration.outbox import SECRET
@@ -157,6 +157,13 @@ def test_a_laptop_may_reach_itself_but_no_metadata(address: str, *, allowed: boo
     assert is_allowed(ipaddress.ip_address(address), allow_private=True) is allowed
 
 
+@pytest.mark.parametrize("url", ["http://169.254.169.254/", "http://[fe80::1]/", "http://2130706433/", "http://010.0.0.1/"])
+@pytest.mark.asyncio
+async def test_an_address_in_place_of_a_name_is_checked_too(url: str) -> None:
+    reply = await send(url, allow_private=True)
+    assert reply.status == 0 and reply.error.startswith("BLOCKED")
+
+
 class Names:
     """A name server that gives other addresses at every question."""
 
@@ -172,12 +179,12 @@ def poison(monkeypatch: pytest.MonkeyPatch, names: Names) -> list[str]:
     """Let names be resolved by `names`, and return the list of addresses to which connections are made."""
     connected: list[str] = []
 
-    async def connect_tcp(self: object, host: str, port: int, *options: Any) -> Any:
-        connected.append(host)
+    async def connect(*, addr_infos: list[Any], **options: Any) -> Any:
+        connected.extend(info[4][0] for info in addr_infos)
         raise ConnectionRefusedError
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo, raising=False)
-    monkeypatch.setattr("httpcore.AnyIOBackend.connect_tcp", connect_tcp)
+    monkeypatch.setattr("aiohappyeyeballs.start_connection", connect)
     return connected
 
 
@@ -196,11 +203,10 @@ async def test_a_name_that_is_rebound_after_the_first_delivery_is_blocked_at_the
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     connected = poison(monkeypatch, Names(["8.8.8.8"], ["127.0.0.1"]))
-    backend = PinnedBackend(allow_private=False)
-    with pytest.raises(ConnectionRefusedError):
-        await backend.connect_tcp("attacker.example", 443)
-    with pytest.raises(Blocked):
-        await backend.connect_tcp("attacker.example", 443)
+    async with WebhookSender(allow_private=False) as sender:
+        wish: dict[str, Any] = {"url": "https://attacker.example/", "secrets": (SECRET,), "event_id": "e", "payload": "{}"}
+        replies = [await sender.send(**wish, now_ms=0) for _ in range(2)]
+    assert replies == [Reply(0, "CONNECT_FAILED"), Reply(0, "BLOCKED_ADDRESS")]
     assert connected == ["8.8.8.8"]  # the address that was checked, not the name
 
 

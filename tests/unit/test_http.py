@@ -1,6 +1,7 @@
 """The transport of the real channels: what each way of breaking a conversation proves."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
@@ -141,6 +142,118 @@ async def test_whatever_breaks_after_the_request_left_is_maybe(
         began_s = time.monotonic()
         assert await transport.send("POST", url, body=b"x") == Lost(Outcome.MAYBE, reason, Fault.CHANNEL)
     assert time.monotonic() - began_s < 2
+
+
+class Keeping:
+    """A server whose connections stay open; it plays its parts one after the other, whatever connection asks for them."""
+
+    def __init__(self, *parts: Behaviour) -> None:
+        self.parts = parts
+        self.asked: list[bytes] = []
+        self.connections = self.open = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open += 1
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while not writer.is_closing():
+                self.asked.append(await reader.readuntil(b"\r\n\r\n"))
+                await self.parts[min(len(self.asked), len(self.parts)) - 1](reader, writer)
+        self.open -= 1
+        writer.close()
+
+
+@asynccontextmanager
+async def keeping(*parts: Behaviour) -> AsyncIterator[tuple[str, Keeping]]:
+    serve = Keeping(*parts)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", serve
+
+
+async def _answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(OK + b"ok")
+
+
+async def _answer_and_go(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(OK + b"ok")
+    writer.close()
+
+
+async def _answer_twice(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(OK + b"ok")
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.write(OK + b"no")
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT", "DELETE"])
+async def test_a_request_is_sent_once_when_a_used_connection_breaks_on_it(transport: HttpTransport, method: str) -> None:
+    """HTTP libraries send again what a server dropped with a connection that was kept. The money may be on its way."""
+    async with keeping(_answer, _drop, _answer) as (url, server):
+        assert isinstance(await transport.send("POST", url, body=b"1"), Reply)
+        lost = await transport.send(method, url, body=b"2")
+        assert lost == Lost(Outcome.MAYBE, "CONNECTION_LOST", Fault.CHANNEL)
+        assert isinstance(await transport.send("POST", url, body=b"3"), Reply)
+    assert (len(server.asked), server.connections) == (3, 2)
+
+
+async def test_a_connection_that_the_other_side_has_closed_is_not_written_to(transport: HttpTransport) -> None:
+    async with keeping(_answer_and_go) as (url, server):
+        for _ in range(20):
+            assert isinstance(await transport.send("POST", url, body=b"x"), Reply)
+    assert (len(server.asked), server.connections) == (20, 20)
+
+
+async def test_what_comes_unasked_is_no_answer_to_what_is_asked_next(transport: HttpTransport) -> None:
+    async with keeping(_answer_twice, _answer) as (url, server):
+        assert isinstance(await transport.send("POST", url), Reply)
+        await asyncio.sleep(0.1)
+        reply = await transport.send("POST", url)
+    assert isinstance(reply, Reply) and reply.body == b"ok"
+    assert server.connections == 2
+
+
+async def test_connections_are_used_again_and_few_are_kept_wherever_they_lead(transport: HttpTransport) -> None:
+    async with keeping(_answer) as (url, server), keeping(_answer) as (other_url, other):
+        for place in (url, url, url, other_url):
+            replies = await asyncio.gather(*(transport.send("POST", place) for _ in range(20)))
+            assert all(isinstance(reply, Reply) for reply in replies)
+        await asyncio.sleep(0.01)
+        assert server.connections == other.connections == QUICK.connections_max
+        assert (server.open, other.open) == (0, QUICK.connections_max)
+
+
+async def test_what_is_unsent_when_time_is_up_is_never_sent() -> None:
+    body, taken = b"x" * (32 << 20), 0
+
+    async def read_late(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        await asyncio.sleep(0.3)
+        while piece := await reader.read(1 << 20):
+            taken += len(piece)
+
+    transport = HttpTransport(QUICK._replace(total_s=0.1))
+    async with listening(read_late) as url:
+        assert await transport.send("POST", url, body=body) == Lost(Outcome.MAYBE, "TIMEOUT", Fault.CHANNEL)
+        await asyncio.sleep(0.5)
+    await transport.aclose()
+    assert 0 < taken < len(body)
+
+
+async def test_what_is_no_header_is_not_sent(transport: HttpTransport) -> None:
+    async with keeping(_answer) as (url, server):
+        for value in ("a\r\nb: c", "a\nb", "é"):
+            lost = await transport.send("POST", url, headers={"x-word": value})
+            assert lost == Lost(Outcome.NOT_SENT, "URL_INVALID", Fault.CONFIG)
+    assert not server.connections
+
+
+async def test_a_proxy_of_the_environment_is_not_asked(transport: HttpTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    async with keeping(_answer) as (url, _):
+        assert isinstance(await transport.send("POST", url), Reply)
 
 
 async def test_answers_come_in_lists_of_what_has_finished_and_few_are_asked_at_once() -> None:
