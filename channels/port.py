@@ -320,6 +320,7 @@ class LineKind(StrEnum):
     """What a statement's line tells of."""
 
     CHARGE = "CHARGE"
+    CHARGE_RETURN = "CHARGE_RETURN"  # a debit went back to the payer, because his bank or he took it back
     REFUND = "REFUND"
     PAYOUT = "PAYOUT"
     RETURN = "RETURN"  # a payout, or money that nobody fetched, came back

@@ -68,15 +68,27 @@ def _refused(number: str, status: Status, *, is_debit: bool) -> Answer:
     return Answer(number, Outcome.REJECTED, reason or "REJECTED", fault)
 
 
+# Families of transaction codes: transfers and debits, issued and received. Some banks give none.
+_TRANSFERS, _DEBITS = frozenset({"ICDT", "IRCT", ""}), frozenset({"IDDT", "RDDT"})
+_FEES = frozenset({"CHRG", "COMM", "FEES"})
+_RETURNS = frozenset({"RRTN", "RPCR", "UPDD"})
+
+
 def line_kind(entry: Entry) -> LineKind:
-    """Tell what a movement on our account is."""
+    """Tell what a movement on our account is. Of what was returned, the direction tells which: a payout comes to us."""
     domain, family, sub = [*entry.family.split("/"), "", "", ""][:3]
-    if entry.return_reason or sub in ("RRTN", "RPCR", "UPDD"):
-        return LineKind.RETURN
-    if sub in ("CHRG", "COMM", "FEES"):
+    if sub in _FEES:
         return LineKind.FEE
-    if domain == "PMNT" and not entry.is_credit and family in ("ICDT", "IRCT", ""):
-        return LineKind.PAYOUT
-    if domain == "PMNT" and entry.is_credit and family in ("IDDT", "RDDT"):
-        return LineKind.CHARGE
-    return LineKind.OTHER
+    is_debit = family in _DEBITS
+    if entry.return_reason or sub in _RETURNS:
+        if entry.is_credit:
+            return LineKind.OTHER if is_debit else LineKind.RETURN
+        # What we sent back of money that had been transferred to us is neither.
+        return LineKind.CHARGE_RETURN if is_debit or not family else LineKind.OTHER
+    if domain != "PMNT":
+        return LineKind.OTHER
+    if is_debit:
+        # Of debits that we issued, money that leaves is one that was reversed.
+        reversed_one = LineKind.CHARGE_RETURN if family == "IDDT" else LineKind.OTHER
+        return LineKind.CHARGE if entry.is_credit else reversed_one
+    return LineKind.PAYOUT if family in _TRANSFERS and not entry.is_credit else LineKind.OTHER

@@ -122,8 +122,8 @@ def off_by(name: str, moved: Sums, told: Sums) -> int:
     """Return by how many fen and lines, together, what was read differs from what moved."""
     nothing = [0, 0, 0]
     charges, refunds, payouts = (moved[kind] for kind in ("CHARGE", "REFUND", "PAYOUT"))
-    # A bank calls the refund of a debit its return. Fees stand with their charges, or in lines of their own.
-    pairs = [(charges[:2], told["CHARGE"][:2]), (refunds[:2], told.get("REFUND", told.get("RETURN", nothing))[:2]),
+    # Of a bank's debit, the refund is its return. Fees stand with their charges, or in lines of their own.
+    pairs = [(charges[:2], told["CHARGE"][:2]), (refunds[:2], told.get("REFUND", told.get("CHARGE_RETURN", nothing))[:2]),
              ([charges[2]], [told["CHARGE"][2] + told.get("FEE", nothing)[1]])]  # fmt: skip
     pairs.append((payouts[:2] if STATEMENTS[name].payouts else nothing[:2], told.get("PAYOUT", nothing)[:2]))
     return sum(abs(one - other) for pair in pairs for one, other in zip(*pair, strict=True))

@@ -232,6 +232,21 @@ def test_a_days_statement_tells_payouts_debits_fees_and_what_came_back() -> None
     assert lines[2].fee_minor == 100 and lines[0].time_ms == 1_752_940_800_000
 
 
+@pytest.mark.parametrize(("family", "credit", "returned", "kind"), [
+    ("PMNT/RCDT/RRTN", True, "AC04", LineKind.RETURN), ("PMNT/ICDT/ESCT", True, "AC04", LineKind.RETURN),
+    ("PMNT/ICDT/RPCR", True, "", LineKind.RETURN), ("PMNT/IDDT/UPDD", False, "MD06", LineKind.CHARGE_RETURN),
+    ("PMNT/IDDT/ESDD", False, "AM04", LineKind.CHARGE_RETURN), ("PMNT/IDDT/RPCR", False, "", LineKind.CHARGE_RETURN),
+    ("PMNT/IDDT/ESDD", False, "", LineKind.CHARGE_RETURN), ("//", False, "MD06", LineKind.CHARGE_RETURN),
+    ("PMNT/RCDT/RRTN", False, "AC04", LineKind.OTHER), ("PMNT/RDDT/UPDD", True, "MD06", LineKind.OTHER),
+    ("PMNT/RDDT/ESDD", False, "", LineKind.OTHER), ("PMNT/RCDT/ESCT", True, "", LineKind.OTHER),
+    ("ACMT/MCOP/OTHR", False, "", LineKind.OTHER), ("PMNT/ICDT/CHRG", False, "", LineKind.FEE),
+])  # fmt: skip
+def test_what_comes_back_is_told_by_its_direction(family: str, credit: bool, returned: str, kind: LineKind) -> None:
+    closing = "10001.00" if credit else "9999.00"
+    (line,) = read_bill(camt_053([entry("1.00", credit=credit, family=family, returned=returned)], closing=closing))
+    assert (line.kind, line.amount_minor) == (kind, 100)
+
+
 @pytest.mark.parametrize(("content", "reason"), [
     (camt_053(DAY, closing="10499.01"), "TOTALS_DIFFER"), (camt_053(DAY[:3], closing="3699.00", count=4), "TRUNCATED"),
     (camt_053(DAY, closing="10499.00", account="6225002"), "FOREIGN_MERCHANT"),
