@@ -21,6 +21,7 @@ from domain.expiry import unreliable_from_ms
 from domain.refusals import Refused, Violation, invalid
 from storage import credentials as credential_store
 from storage import desk as desk_store
+from storage import expiry as expiry_store
 from storage.credentials import with_credentials
 from storage.database import Database, DatabaseUnavailable
 from storage.master_keys import MasterKeys
@@ -107,6 +108,9 @@ async def connector(*, channel_id: str, database_url: str, directory: Directory,
     async def keep_certificates(learned: Sequence["Learned"]) -> None:
         await database.run(credential_store.learn, vault, channel_id, learned, now_ms=clock_ms())
 
+    async def tell_of_words(words: Sequence[str]) -> None:
+        await database.run(expiry_store.tell_of_words, channel_id=channel_id, words=words, now_ms=clock_ms())
+
     made = Connector(
         channel_id=channel_id,
         channel=make_channel(row.kind, channel_id, settings, accounts, transport),
@@ -116,6 +120,7 @@ async def connector(*, channel_id: str, database_url: str, directory: Directory,
         publish=publish,
         note_change=note_change,
         keep_certificates=keep_certificates,
+        tell_of_words=tell_of_words,
         probe_merchant_no=accounts[0].merchant_no if accounts else "",
         registry=registry,
     )

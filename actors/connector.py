@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from actors.mailbox import Mailbox
 from actors.messages import Operation, Task, TenantEvidence
 from channels.port import Answer, Channel, Learns, Lookup, TakesOver
+from domain import expiry
 from domain.credentials import Learned
 from domain.evidence import Evidence, Fault, Outcome, Source
 from domain.health import ChannelHealth, Health, HealthSnapshot, OutcomeClass, classify
@@ -44,6 +45,8 @@ PATIENCE_EVERY = 32
 # for, within a second or so.
 LEARN_EVERY_S = 12 * 3_600.0
 LEARN_TICK_S = 1.0
+# People are told of so many unknown words a day: a channel that speaks otherwise altogether is known by the first of them.
+WORDS_MAX, WORD_LENGTH_MAX = 20, 64
 # How often a rate limit is looked at while charges wait for it.
 PUMP_S = 0.02
 
@@ -94,6 +97,7 @@ class Connector:
         publish: Callable[[HealthSnapshot], Awaitable[None]],
         note_change: Callable[[HealthSnapshot], Awaitable[None]],
         keep_certificates: Callable[[Sequence[Learned]], Awaitable[None]],
+        tell_of_words: Callable[[Sequence[str]], Awaitable[None]],
         probe_merchant_no: str,
         registry: CollectorRegistry,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -106,6 +110,9 @@ class Connector:
         self._publish = publish
         self._note_change = note_change
         self._keep_certificates = keep_certificates
+        self._tell_of_words = tell_of_words
+        self._words: dict[str, bool] = {}  # of today that are in no table, and whether people have been told
+        self._words_day = 0
         self._learn_due_s = 0.0
         self._probe_merchant_no = probe_merchant_no
         self._clock_ms = clock_ms
@@ -138,8 +145,9 @@ class Connector:
         )
 
     async def start(self) -> None:
-        """Begin to weigh and publish health, and to look for new certificates of the channel."""
+        """Begin to weigh and publish health, and to see what is new about the channel: certificates, and words."""
         self._spawn(self._watch())
+        self._spawn(self._follow_words())
         self._spawn(self._follow_certificates())
 
     async def ping(self) -> dict[str, Any]:
@@ -205,6 +213,28 @@ class Connector:
                     waiting = []
             except Exception:
                 log.exception("certificates_not_kept", channel_id=self._channel_id)
+            await asyncio.sleep(LEARN_TICK_S)
+
+    def _note_word(self, word: str, now_ms: int) -> None:
+        self._unknown_words.labels(self._channel_id).inc()
+        today = expiry.day(now_ms)
+        if self._words_day != today:
+            self._words_day = today
+            self._words = {known: told for known, told in self._words.items() if not told}
+        shown = "".join(each if each.isprintable() else "?" for each in word)[:WORD_LENGTH_MAX]
+        if len(self._words) < WORDS_MAX:
+            self._words.setdefault(shown or "nothing", False)
+
+    async def _follow_words(self) -> None:
+        """Have people told of each new word of a day; what is said while storage is away is told later."""
+        while True:
+            words = [word for word, told in self._words.items() if not told]
+            try:
+                if words:
+                    await self._tell_of_words(words)
+                    self._words.update(dict.fromkeys(words, True))
+            except Exception:
+                log.exception("words_not_told", channel_id=self._channel_id)
             await asyncio.sleep(LEARN_TICK_S)
 
     async def heard_callback(self, delays_ms: Sequence[int]) -> None:
@@ -341,7 +371,7 @@ class Connector:
                 self._health.observe(said, now_ms - sent_ms, now_ms)
             answered[answer.outcome, answer.fault] += 1
             if answer.reason == "UNKNOWN_WORD":
-                self._unknown_words.labels(self._channel_id).inc()
+                self._note_word(answer.word, now_ms)
             if answer.reason == "SIGNATURE_INVALID":
                 self._security.labels(answer.reason).inc()
                 log.warning("answer_signature_invalid", channel_id=self._channel_id, number=answer.number)

@@ -365,7 +365,8 @@ class Answer(NamedTuple):
     For a mandate, `channel_txn_no` is the agreement's number and DONE means that it is in force, CLOSED that it has ended.
     For a verification, DONE means that all belongs together and REJECTED that it does not.
 
-    The amount, currency and merchant are the channel's own words: the core compares them with ours.
+    The amount, currency and merchant are the channel's own words: the core compares them with ours. `word` is what it said
+    where nobody knows what that means (UNKNOWN_WORD).
     """
 
     number: str
@@ -379,6 +380,7 @@ class Answer(NamedTuple):
     success_time_ms: int = 0
     action_kind: str = ""
     action_value: str = ""
+    word: str = ""
 
 
 Answers = AsyncIterator[list[Answer]]

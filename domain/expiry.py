@@ -16,7 +16,12 @@ DAILY_MAX = 30
 
 def days_left(*, not_after_ms: int, now_ms: int) -> int:
     """Return how many days lie between today and the day of the end; 0 on that day, negative after it."""
-    return (not_after_ms + _CHINA_MS) // DAY_MS - (now_ms + _CHINA_MS) // DAY_MS
+    return day(not_after_ms) - day(now_ms)
+
+
+def day(now_ms: int) -> int:
+    """Return which day it is, counted from 1970-01-01."""
+    return (now_ms + _CHINA_MS) // DAY_MS
 
 
 def threshold(days: int) -> int | None:
@@ -42,4 +47,4 @@ def escalates(mark: int, *, told: Mapping[int, bool]) -> bool:
 
 def unreliable_from_ms(not_after_ms: int) -> int:
     """Return from when on something is not relied on: the beginning of its last day, before the first failure. 0 for never."""
-    return (not_after_ms + _CHINA_MS) // DAY_MS * DAY_MS - _CHINA_MS if not_after_ms else 0
+    return day(not_after_ms) * DAY_MS - _CHINA_MS if not_after_ms else 0

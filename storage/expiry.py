@@ -369,12 +369,10 @@ def note_peer(connection: Connection, *, channel_id: str, fingerprint: str, not_
     ).one()
     if known[0] or not known[1]:
         return False
-    tenants = connection.execute(
-        text("SELECT DISTINCT tenant_id FROM merchant_accounts WHERE channel_id = :channel_id"), {"channel_id": channel_id}
-    ).scalars()
     title = f"Paydesk: channel {channel_id} shows another TLS certificate"
     body = f"{title}, {fingerprint}. If nobody announced it, ask the channel."
-    _tell_of_peer(connection, list(tenants), f"{channel_id}/{fingerprint}", (title, body), now_ms=now_ms)
+    object_id, tenants = f"{channel_id}/{fingerprint}", _tenants(connection, channel_id)
+    _tell(connection, tenants, "PEER_CERTIFICATE", object_id, (title, body), now_ms=now_ms)
     return True
 
 
@@ -382,15 +380,44 @@ def tell_of_signer(connection: Connection, *, tenant_id: str, channel_id: str, f
     """Tell a tenant that a channel has a new certificate to sign with."""
     title = f"Paydesk: channel {channel_id} has a new certificate to sign with"
     body = f"{title}, {fingerprint}. It was fetched from the channel and is verified with. If nobody announced it, ask."
-    _tell_of_peer(connection, [tenant_id], f"{channel_id}/{fingerprint}", (title, body), now_ms=now_ms)
+    object_id = f"{channel_id}/{fingerprint}"
+    _tell(connection, [tenant_id], "PEER_CERTIFICATE", object_id, (title, body), now_ms=now_ms)
 
 
-def _tell_of_peer(
-    connection: Connection, tenants: Sequence[str], object_id: str, told: tuple[str, str], *, now_ms: int
-) -> None:
+# --- what channels say ----------------------------------------------------------------------------------------------
+
+
+def tell_of_words(connection: Connection, *, channel_id: str, words: Sequence[str], now_ms: int) -> None:
+    """Tell a channel's tenants of words that are in no table of ours, of each once a day."""
+    tenants = _tenants(connection, channel_id)
+    for word in words:
+        title = f"Paydesk: channel {channel_id} says {word}, which is in no table"
+        body = (
+            f"{title}. It proves nothing: what was answered with it is in doubt, and asked about. Learn from the channel what "
+            "it means, have it put into the channel's mapping, then acknowledge: paydesk secrets reminders."
+        )
+        told = (title[:256], body)
+        _tell(connection, tenants, "UNKNOWN_WORD", f"{channel_id}/{word}", told, mark=expiry.day(now_ms), now_ms=now_ms)
+
+
+def _tenants(connection: Connection, channel_id: str) -> Sequence[str]:
+    return (
+        connection.execute(
+            text("SELECT DISTINCT tenant_id FROM merchant_accounts WHERE channel_id = :channel_id"),
+            {"channel_id": channel_id},
+        )
+        .scalars()
+        .all()
+    )
+
+
+def _tell(
+    connection: Connection, tenants: Sequence[str], kind: str, object_id: str, told: tuple[str, str], *, mark: int = 0,
+    now_ms: int,
+) -> None:  # fmt: skip
     targets = _targets(connection)
     rows = [
-        (tenant_id, "PEER_CERTIFICATE", object_id, 0, 0, target_id, *told)
+        (tenant_id, kind, object_id, 0, mark, target_id, *told)
         for tenant_id in tenants
         for target_id in ("", *targets.get((tenant_id, False), ()))
     ]

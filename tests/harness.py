@@ -140,7 +140,7 @@ class House:
         made = self.connectors[channel_id] = Connector(
             channel_id=channel_id, channel=WatchedChannel(config, self),
             health=ChannelHealth(HealthPolicy(), now_ms=self.now_ms(), channel_id=channel_id), limits=self.limits,
-            report=lambda *_: self._evidence_box, publish=self._publish, note_change=self._publish, keep_certificates=self._learn_nothing,
+            report=lambda *_: self._evidence_box, publish=self._publish, note_change=self._publish, keep_certificates=self._learn_nothing, tell_of_words=self._learn_nothing,
             probe_merchant_no="", registry=CollectorRegistry(), clock_ms=self.now_ms,
         )  # fmt: skip
         return made

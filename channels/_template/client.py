@@ -109,7 +109,9 @@ class TemplateChannel:
             return Answer(number, Outcome.MAYBE, "MALFORMED", Fault.CHANNEL)
         answer = mapping.answer_of(number, item, moves_money=moves_money)
         if answer.reason == "UNKNOWN_WORD":
-            log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=str(item.get("result"))[:64])
+            word = str(item.get("result"))[:64]
+            log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
+            answer = answer._replace(word=word)
         return answer
 
 

@@ -358,7 +358,7 @@ class AlipayChannel:
             return mapping.refused(number, inner, moves_money=moves_money) or read(inner)
         except mapping.UnknownWord as unknown:
             log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=unknown.word)
-            return Answer(number, Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL)
+            return Answer(number, Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL, word=unknown.word)
         except (ValueError, KeyError, TypeError):
             log.error("answer_malformed", channel_id=self._config.channel_id, method=call.method)
             return Answer(number, Outcome.MAYBE, "MALFORMED", Fault.CHANNEL)

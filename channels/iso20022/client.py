@@ -191,10 +191,11 @@ class Iso20022Channel:
         if status is None:
             return Answer(number, Outcome.ACCEPTED, "TAKEN")
         answer = mapping.answer_of(number, status, merchant_no=account.merchant_no, is_debit=is_debit)
-        if answer.reason == "UNKNOWN_WORD":
-            word = f"{status.code}/{status.reason}"[:64]
-            log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
-        return answer
+        if answer.reason != "UNKNOWN_WORD":
+            return answer
+        word = f"{status.code}/{status.reason}"[:64]
+        log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
+        return answer._replace(word=word)
 
     async def _bill(self, request: BillRequest) -> Bill:
         account = self._config.accounts.get(request.merchant_no)

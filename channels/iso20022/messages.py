@@ -342,7 +342,7 @@ def _status(number: str, item: etree._Element, time_ms: int) -> Status:
 
 def _reason(item: etree._Element) -> str:
     reason = _find(item, "StsRsnInf", "Rsn")
-    return (_text(reason, "Cd") or _text(reason, "Prtry")) if reason is not None else ""
+    return _text(reason, "Cd") or _text(reason, "Prtry")
 
 
 # camt.053, .054 and .052: the message, and what holds one account in it.
@@ -380,7 +380,7 @@ def statement(content: bytes) -> Iterator[Entry | Frame]:
 
 
 def _account_of(identity: etree._Element | None) -> str:
-    return (_text(identity, "IBAN") or _text(identity, "Othr", "Id")) if identity is not None else ""
+    return _text(identity, "IBAN") or _text(identity, "Othr", "Id")
 
 
 def _balance(item: etree._Element) -> int:
@@ -403,10 +403,10 @@ class _Detail(NamedTuple):
 
 
 def _detail(item: etree._Element) -> _Detail:
-    amount = _child(item, "Amt")
+    references, returned, amount = _child(item, "Refs"), _find(item, "RtrInf", "Rsn"), _child(item, "Amt")
     return _Detail(
-        _text(item, "Refs", "EndToEndId"), _text(item, "Refs", "AcctSvcrRef"), _text(item, "Refs", "TxId"),
-        _text(item, "RtrInf", "Rsn", "Cd") or _text(item, "RtrInf", "Rsn", "Prtry"), _text(item, "Amt"),
+        _text(references, "EndToEndId"), _text(references, "AcctSvcrRef"), _text(references, "TxId"),
+        _text(returned, "Cd") or _text(returned, "Prtry"), _text(amount),
         amount.get("Ccy", "") if amount is not None else "",
     )  # fmt: skip
 
@@ -419,7 +419,8 @@ def _entries(raw: etree._Element, details: Sequence[_Detail], place: str) -> Ite
     minor, currency = _money(amount)
     credit = _text(raw, "CdtDbtInd") == "CRDT"
     booked = (_text(raw, "Sts", "Cd") or _text(raw, "Sts")) == "BOOK"
-    time_ms = _time(_text(raw, "BookgDt", "DtTm") or _text(raw, "BookgDt", "Dt") or _text(raw, "ValDt", "Dt"))
+    booked_at = _child(raw, "BookgDt")
+    time_ms = _time(_text(booked_at, "DtTm") or _text(booked_at, "Dt") or _text(raw, "ValDt", "Dt"))
     family, reference = _family(raw), _text(raw, "AcctSvcrRef")
     parts = [(minor, currency)]
     if len(details) > 1:
@@ -434,10 +435,11 @@ def _entries(raw: etree._Element, details: Sequence[_Detail], place: str) -> Ite
 
 
 def _family(raw: etree._Element) -> str:
-    code = _find(raw, "BkTxCd", "Domn")
-    if code is None:
+    domain = _find(raw, "BkTxCd", "Domn")
+    if domain is None:
         return ""
-    return "/".join((_text(code, "Cd"), _text(code, "Fmly", "Cd"), _text(code, "Fmly", "SubFmlyCd")))
+    family = _child(domain, "Fmly")
+    return "/".join((_text(domain, "Cd"), _text(family, "Cd"), _text(family, "SubFmlyCd")))
 
 
 def _last(path: str) -> str:
@@ -452,8 +454,8 @@ def _child(parent: etree._Element, name: str) -> etree._Element | None:
     return next(parent.iterchildren(f"{{*}}{name}"), None)
 
 
-def _find(parent: etree._Element, *path: str) -> etree._Element | None:
-    found: etree._Element | None = parent
+def _find(parent: etree._Element | None, *path: str) -> etree._Element | None:
+    found = parent
     for name in path:
         if found is None:
             return None
@@ -461,7 +463,7 @@ def _find(parent: etree._Element, *path: str) -> etree._Element | None:
     return found
 
 
-def _text(parent: etree._Element, *path: str) -> str:
+def _text(parent: etree._Element | None, *path: str) -> str:
     found = _find(parent, *path)
     return (found.text or "").strip() if found is not None else ""
 

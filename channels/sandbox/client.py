@@ -190,7 +190,9 @@ class SandboxChannel:
             if answer.outcome is Outcome.REJECTED and not definite:
                 answer = mapping.answer_of(item, moves_money=False)
             if answer.reason == "UNKNOWN_WORD":
-                log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=str(item.get("word"))[:64])
+                word = str(item.get("word"))[:64]
+                log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
+                answer = answer._replace(word=word)
             return answer
         if not signature and "transport" in item:
             return mapping.transport_answer(item)

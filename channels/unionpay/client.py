@@ -387,9 +387,11 @@ class UnionPayChannel:
         return lambda text: signing.encrypt(text, key)
 
     def _noted(self, answer: Answer, said: Fields) -> Answer:
-        if answer.reason == "UNKNOWN_WORD":
-            log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=mapping.word_of(said)[:64])
-        return answer
+        if answer.reason != "UNKNOWN_WORD":
+            return answer
+        word = mapping.word_of(said)[:64]
+        log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
+        return answer._replace(word=word)
 
 
 def _verified(merchant: Merchant, body: bytes, now_ms: int) -> Fields | None:

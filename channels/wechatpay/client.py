@@ -528,10 +528,11 @@ class WechatpayChannel:
 
     def _seen(self, answer: Answer, item: Json) -> Answer:
         """Let an unknown word be seen."""
-        if answer.reason == "UNKNOWN_WORD":
-            word = mapping.word_of(item)[:64]
-            log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
-        return answer
+        if answer.reason != "UNKNOWN_WORD":
+            return answer
+        word = mapping.word_of(item)[:64]
+        log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
+        return answer._replace(word=word)
 
 
 def _json(**fields: str) -> str:

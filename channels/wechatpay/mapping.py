@@ -117,7 +117,7 @@ def refused(number: str, item: Json, *, moves_money: bool, careful: bool = False
     code, message = messages.text(item, "code"), messages.text(item, "message")
     meanings = _CODES.get(code)
     if meanings is None:
-        return Answer(number, Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL)
+        return Answer(number, Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL, word=code[:64])
     outcome, fault = meanings[0 if moves_money else 1]
     if code == "INVALID_REQUEST" and (careful or any(sign in message for sign in _TAKEN)):
         outcome, fault = _ASK_OURS

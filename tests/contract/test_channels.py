@@ -167,7 +167,7 @@ class TestChannelContract:
         await bench.fault("UNKNOWN_WORD")
         with capture_logs() as logs:
             answer = await one(bench, operation, charge() if operation == "charge" else lookup())
-        assert answer.outcome is Outcome.MAYBE
+        assert (answer.outcome, answer.word) == (Outcome.MAYBE, "PURPLE")
         assert [entry["word"] for entry in logs if entry["log_level"] == "error"] == ["PURPLE"]
 
     @pytest.mark.parametrize("fault", ["REFUSED", "LOST_BEFORE", "BAD_SIGNATURE", "UNKNOWN_WORD"])

@@ -265,6 +265,17 @@ async def test_another_certificate_of_a_channel_is_told_to_its_tenants_once(data
     assert [r.object_id for r in await database.run(expiry.reminders, tenant_id="life", limit=9)] == ["one/bb"]
 
 
+async def test_a_word_that_is_in_no_table_is_told_to_the_channels_tenants_once_a_day(database: Database, inbox: Inbox) -> None:
+    await database.run(fill, inbox)
+    for days, words in ((0, ["PURPLE"]), (0, ["PURPLE", "RED"]), (1, ["PURPLE"])):
+        await database.run(expiry.tell_of_words, channel_id="one", words=words, now_ms=END_MS + days * DAY_MS)
+    shown = [(r.object_kind, r.object_id, r.mark) for r in await database.run(expiry.reminders, tenant_id="life", limit=9)]
+    today = END_MS // DAY_MS
+    assert sorted(shown) == [("UNKNOWN_WORD", f"one/{word}", day) for word, day in (("PURPLE", today), ("PURPLE", today + 1), ("RED", today))]
+    await reminder(database).remind(now_ms=END_MS + DAY_MS)
+    assert max(Counter(inbox.titles).values()) == 2
+
+
 def serve_tls(directory: Path, name: str) -> tuple[Any, int]:
     """Open a TLS server that shows a certificate of that name."""
     (directory / "key").write_text(private_pem())

@@ -80,6 +80,7 @@ class Scene:
         self.channel = FakeChannel(reply)
         self.heard: list[Evidence] = []
         self.learnt: list[Learned] = []
+        self.words: list[str] = []
         self.storage_fails = 0
         self.published: list[HealthSnapshot] = []
         self.noted: list[HealthSnapshot] = []
@@ -90,8 +91,14 @@ class Scene:
         self.connector = Connector(
             channel_id="c1", channel=self.channel, health=self.health, limits=limits or Limits(timeout_s=0.1),
             report=lambda *_: box, publish=self._keep(self.published), note_change=self._keep(self.noted), keep_certificates=self._learnt,
-            probe_merchant_no="m1", registry=self.registry,
+            tell_of_words=self._told, probe_merchant_no="m1", registry=self.registry,
         )  # fmt: skip
+
+    async def _told(self, words: Sequence[str]) -> None:
+        if self.storage_fails:
+            self.storage_fails -= 1
+            raise ConnectionError("no database")
+        self.words += words
 
     async def _learnt(self, learned: Sequence[Learned]) -> None:
         if self.storage_fails:
@@ -449,11 +456,37 @@ async def test_what_a_channel_learns_is_kept_even_when_storage_is_away_for_a_whi
     assert (len(scene.learnt), channel.questions) == (1, 2)
 
 
-async def test_a_word_of_no_manual_is_counted_for_those_who_watch() -> None:
-    async def purple(requests: Sequence[Any]) -> AsyncIterator[list[Answer]]:
-        yield [Answer(number_of(request), Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL) for request in requests]
+async def test_a_word_of_no_manual_is_counted_and_people_are_told_of_it_once_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, now_ms = ["PURPLE"], time.time_ns() // 1_000_000
 
+    async def purple(requests: Sequence[Any]) -> AsyncIterator[list[Answer]]:
+        unknown = Answer("", Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL)
+        yield [unknown._replace(number=number_of(request), word=said[-1] or number_of(request)) for request in requests]
+
+    async def told(*words: str) -> None:
+        await scene.ask(Operation.QUERY, f"n{len(said)}", f"m{len(said)}")
+        await scene.hears(len(scene.heard) + 2)
+        async with asyncio.timeout(2):
+            while len(scene.words) < len(words):
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
+        assert scene.words == list(words)
+
+    monkeypatch.setattr(connector_module, "LEARN_TICK_S", 0.01)
     scene = Scene(purple)
-    await scene.ask(Operation.QUERY, "n1", "n2")
-    await scene.hears(2)
+    monkeypatch.setattr(scene.connector, "_clock_ms", lambda: now_ms)
+    scene.storage_fails = 2
+    await scene.connector.start()
+    await told("PURPLE")
     assert scene.registry.get_sample_value("channel_unknown_words_total", {"channel": "c1"}) == 2
+    said += ["RED\x00" * 40]
+    await told("PURPLE", ("RED?" * 40)[:64])
+    scene.words.clear()
+    await told()
+    now_ms += 86_400_000
+    await told(("RED?" * 40)[:64])
+    said += [""]
+    await scene.ask(Operation.QUERY, *(f"word{number}" for number in range(30)))
+    await scene.hears(len(scene.heard) + 30)
+    await asyncio.sleep(0.03)
+    assert len(scene.words) == connector_module.WORDS_MAX
