@@ -1,8 +1,9 @@
 """The directory: how to reach the others, by role. It travels in blueprints and is the same in every process.
 
 Names are fixed by role (`router/0`, `channel/sandbox_wechat`, `sweeper`, `notifier`, `simulator`), so nobody has to be
-told where anybody is. Which roles share a process is the placement: on one machine the connectors share one, since an
-idle worker of Ray costs 57 MB and 1 % of a core whatever it does; on a cluster every role has its own.
+told where anybody is. Which roles share a process is the placement: on one machine the connectors live with the first
+router, since a call between processes costs more than what it carries, and an idle worker of Ray 57 MB and 1 % of a core
+whatever it does; on a cluster every role has its own.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import structlog
 
 from actors.mailbox import Mailbox
 from actors.messages import Task, TenantEvidence
-from actors.peers import Peer, PeerLost
+from actors.peers import Neighbour, Peer, PeerLost
 from domain.health import HealthSnapshot
 
 log = structlog.get_logger()
@@ -29,7 +30,7 @@ CALL_TIMEOUT_S = 15.0
 class Placement(StrEnum):
     """Which roles share a process."""
 
-    SHARED = "shared"  # connectors in one, sweeper and notifier in another
+    SHARED = "shared"  # the connectors and the first router in one, sweeper and notifier in another
     SPREAD = "spread"  # a process per role
 
 
@@ -41,8 +42,8 @@ def host_of(role: str, placement: Placement) -> str:
     """Return the name of the host in which a role lives."""
     if placement is Placement.SPREAD:
         return role
-    if role.startswith("channel/"):
-        return "channels"
+    if role == "router/0" or role.startswith("channel/"):
+        return "payments"
     return "errands" if role in _ERRANDS else role
 
 
@@ -66,9 +67,9 @@ class Directory:
     def peer(self, name: str) -> Peer:
         """Return the peer of a role, reached anew after it was lost."""
         if name not in self._peers:
-            from actors.system import RayPeer  # the one place that knows Ray
+            from actors.system import reach  # the one place that knows Ray
 
-            self._peers[name] = RayPeer(host_of(name, self.placement), name)
+            self._peers[name] = reach(host_of(name, self.placement), name)
         return self._peers[name]
 
     def shard_of(self, tenant_id: str) -> int:
@@ -106,7 +107,9 @@ class Directory:
                     taking.add_done_callback(self._taken)
                 return [None] * len(tasks)
 
-            box = self._charges[channel_id, bulk] = Mailbox(send, depth_max=DEPTH_MAX)
+            # The router paces itself already: a batch of intents makes a batch of charges, and next door a call is free.
+            paced = not isinstance(peer, Neighbour)
+            box = self._charges[channel_id, bulk] = Mailbox(send, depth_max=DEPTH_MAX, paced=paced)
         return box
 
     def _taken(self, taking: "asyncio.Future[object]") -> None:

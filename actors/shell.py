@@ -39,11 +39,15 @@ class Shell:
         self._building = asyncio.Lock()
 
     async def call(self, role: str, method: str, packed: bytes) -> bytes:
+        """Call a method of an inhabitant with what was packed in another process."""
+        return pack(await self.ask(role, method, unpack(packed)))
+
+    async def ask(self, role: str, method: str, arguments: Sequence[Any]) -> Any:
         """Call a method of an inhabitant, building it first if need be; exceptions travel as they are."""
         inhabitant = self._built.get(role)
         if inhabitant is None:
             inhabitant = await self._build(role)
-        return pack(await getattr(inhabitant, method)(*unpack(packed)))
+        return await getattr(inhabitant, method)(*arguments)
 
     async def ping(self) -> bytes:
         """Ask every inhabitant whether its event loop turns and its work goes on; one that fails fails the ping.

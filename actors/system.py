@@ -11,14 +11,14 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ray
 import ray.exceptions
 from ray.actor import ActorHandle
 
 from actors import environment, logs
-from actors.peers import PeerLost, pack, unpack
+from actors.peers import Neighbour, Peer, PeerLost, pack, unpack
 from actors.shell import Inhabitant, Shell
 from domain.refusals import Refused
 
@@ -84,9 +84,18 @@ def lost_processes() -> list[str]:
 class _Hosted(Shell):
     """A shell in a process of its own, whose lines are those of all other processes."""
 
+    here: ClassVar["_Hosted | None"] = None  # the one of this process, if it is a host
+
     def __init__(self, packed_inhabitants: bytes) -> None:
         logs.set_up(os.environ.get("PAYDESK_LOG_LEVEL", "info"), role=type(self).__name__, process=str(os.getpid()))
+        _Hosted.here = self
         super().__init__(packed_inhabitants)
+
+
+def reach(host: str, role: str) -> Peer:
+    """Return the way to a role: straight to it where its host is this process, through Ray anywhere else."""
+    here = _Hosted.here
+    return Neighbour(role, here.ask) if here is not None and type(here).__name__ == host else RayPeer(host, role)
 
 
 def start_host(name: str, inhabitants: Sequence[Inhabitant]) -> ActorHandle[Any]:

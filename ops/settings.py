@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     http_port: int = Field(7711, ge=0, le=65535, description="Port of callbacks, metrics and health; 0 chooses one")
     public_url: str = Field("", description="URL by which channels reach the HTTP port; empty means host and port")
     gateways: int = Field(1, ge=1, le=32, description="Gateway processes that share the gRPC port")
-    placement: Placement = Field(Placement.SHARED, description="shared: connectors in one process; spread: one each")
+    placement: Placement = Field(Placement.SHARED, description="shared: connectors live with the first router; spread: a process per role")
     routers: int = Field(1, ge=1, le=64, description="Router actors; a tenant lives on one of them")
     desk_file: Path | None = Field(None, description="Tenants, channels and accounts to set up; default: the sandbox")
     simulator: bool = Field(True, description="Run the sandbox; without it, channels of kind sandbox do not answer")

@@ -94,6 +94,10 @@ WIRE = Stage(
 )
 
 
+# Where a machine is small, roles share a process.
+_HOSTS = {"router": "payments", "connector": "payments", "sweeper": "errands", "notifier": "errands"}
+
+
 class Kill(NamedTuple):
     """One kill: when, what, and how long it took until fresh calls were answered and overdue work was taken up."""
 
@@ -124,8 +128,8 @@ def strike(house: House, kind: str, chance: random.Random) -> None:
     deadline_s = time.monotonic() + PATIENCE_S
     while True:
         processes = house.processes()
-        for role in ("sweeper", "notifier"):  # where a machine is small they share a process
-            processes.setdefault(role, processes.get("errands", []))
+        for role, host in _HOSTS.items():
+            processes.setdefault(role, processes.get(host, []))
         if kind == "tree":
             kill([pid for role in ("watcher", *processes) for pid in processes.get(role, ())])
             return

@@ -30,7 +30,8 @@ _WORDS = {
     "gcs/gcs_server": "gcs",
     "raylet/raylet": "raylet",
     "ray::router/": "router",
-    "ray::channel": "connector",  # one channel's own process, or that of all
+    "ray::payments": "payments",
+    "ray::channel": "connector",
     "ray::errands": "errands",
     "ray::notifier": "notifier",
     "ray::sweeper": "sweeper",
