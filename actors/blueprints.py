@@ -163,7 +163,7 @@ async def _follow_desk(
         try:
             if seen != (seen := await database.run(desk_store.version)):
                 desk = await database.run(_desk_with_credentials, vault)
-                await made.windows([window for window in desk.windows if window.channel_id == channel_id])
+                await made.windows(desk.closing(channel_id))
                 if forced != (forced := desk.forced.get(channel_id)) and forced is not None:
                     await made.force(forced.state, forced.expire_ms, forced.reason)
                 if used != (used := _of_channel(desk, channel_id)):

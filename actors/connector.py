@@ -169,8 +169,8 @@ class Connector:
         return self._snapshot
 
     async def windows(self, windows: Sequence[Window]) -> None:
-        """Learn of the channel's maintenance windows: after one the channel is tried out, not flooded."""
-        self._windows = [window for window in windows if not window.account_id and not window.method]
+        """Learn of the windows that close the channel: after one it is tried out, not flooded."""
+        self._windows = list(windows)
 
     def _leave_window(self, now_ms: int) -> None:
         ended_ms = max([window.last_end_ms(now_ms) for window in self._windows], default=0)

@@ -13,7 +13,6 @@ from domain.routing import Account, RoutingTable
 from domain.rule_sets import RuleSet, from_record
 from domain.rules import CompiledRules, compile_rules
 from domain.tenancy import Institution, lineage
-from domain.windows import Window
 from storage.desk import AccountRow, Desk, Tenant
 
 log = structlog.get_logger()
@@ -21,11 +20,10 @@ log = structlog.get_logger()
 
 def routing_tables(desk: Desk, known: Mapping[str, RoutingTable] | None = None) -> dict[str, RoutingTable]:
     """Return one routing table per tenant. One whose rules cannot be read keeps its `known` table, if it has one."""
-    windows = tuple(desk.windows)
     tables = {}
     for tenant_id, tenant in desk.tenants.items():
         try:
-            tables[tenant_id] = _table(tenant, desk, windows)
+            tables[tenant_id] = _table(tenant, desk)
         except (Refused, LookupError, TypeError, ValueError) as error:
             log.error("rules_not_read", tenant_id=tenant_id, error=repr(error)[:500])
             if known and tenant_id in known:
@@ -39,13 +37,13 @@ def compiled(rule_set: RuleSet) -> CompiledRules:
     return compile_rules(rule_set.rules, plug_ins.load(rule_set.plug_ins))
 
 
-def _table(tenant: Tenant, desk: Desk, windows: tuple[Window, ...]) -> RoutingTable:
+def _table(tenant: Tenant, desk: Desk) -> RoutingTable:
     routing = tenant.routing
     below = _branches_below(tenant.institutions)
     return RoutingTable(
         accounts=tuple(account_of(row, below) for row in desk.accounts if row.tenant_id == tenant.tenant_id),
         rules=compiled(from_record(routing)),
-        windows=windows,
+        windows=tuple(window for window in desk.windows if window.tenant_id in ("", tenant.tenant_id)),
         margin_bps=routing.get("margin_bps", 10_000),
         explore_share=routing.get("explore_share", 0.0),
         config_version=desk.version,

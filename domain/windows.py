@@ -19,7 +19,8 @@ FOREVER_MS = 253_402_300_800_000
 class Window(NamedTuple):
     """A span, or the spans of every week, in which something is not offered; account and method "" mean all.
 
-    `weekly` has (begin, end) in milliseconds since Monday 00:00 in China; an end may lie in the next week.
+    `weekly` has (begin, end) in milliseconds since Monday 00:00 in China; an end may lie in the next week. It stands for
+    the orders of its tenant; "" is for those of all.
     """
 
     window_id: str
@@ -30,6 +31,12 @@ class Window(NamedTuple):
     account_id: str = ""
     method: str = ""
     weekly: tuple[tuple[int, int], ...] = ()
+    tenant_id: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it stands for all of its channel that its tenant has."""
+        return not self.account_id and not self.method
 
     def covers(self, now_ms: int) -> bool:
         """Tell whether it is in force."""

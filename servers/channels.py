@@ -9,6 +9,7 @@ from actors.peers import PeerLost
 from actors.tables import account_of
 from domain.health import Health, HealthSnapshot
 from domain.identifiers import RANDOM_BYTES, identifier
+from domain.permissions import PLATFORM
 from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import channels_pb2, channels_pb2_grpc, common_pb2
 from servers import channel_setup, commands, pages, translate, windows
@@ -78,8 +79,8 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
         self._check_mine(request.channel_id, request.account_id)
         now_ms, who = _now_ms(), caller()
         window_id = identifier("win_", now_ms=now_ms, random=secrets.token_bytes(RANDOM_BYTES))
-        window, hours = windows.read_window(request, window_id=window_id, now_ms=now_ms)
-        after = {name: value for name, value in window._asdict().items() if value and name != "weekly"}
+        window, hours = windows.read_window(request, window_id=window_id, tenant_id=_of_windows(), now_ms=now_ms)
+        after = {name: value for name, value in window._asdict().items() if value and name not in ("weekly", "tenant_id")}
         claim = await commands.once(
             self._database, "Channels.SetMaintenanceWindow", object_kind="maintenance_window", object_id=window_id,
             request_id=request.request_id, content=(window._replace(window_id=""), request.overlap),
@@ -97,11 +98,10 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
         if request.channel_id:
             self._check_mine(request.channel_id)
         limit, after = pages.size(request.page_size), pages.key_of(request.page_token)
-        accounts = self._desk.accounts_of(caller().tenant_id)
         found = await self._database.run(
-            window_store.page, account_ids=[account.account_id for account in accounts],
-            channel_ids=[request.channel_id] if request.channel_id else [account.channel_id for account in accounts],
-            past=request.include_past, after=after, limit=limit + 1,
+            window_store.page, tenant_id=_of_windows(),
+            channel_ids=[request.channel_id] if request.channel_id else self._channels(), past=request.include_past,
+            after=after, limit=limit + 1,
         )  # fmt: skip
         now_ms = _now_ms()
         response = channels_pb2.ListMaintenanceWindowsResponse(
@@ -116,6 +116,9 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
     ) -> channels_pb2.MaintenanceWindow:
         """End a window, or take it back before it has begun."""
         before, now_ms = await self._window(request.window_id), _now_ms()
+        if before.all_tenants and caller().tenant_id != PLATFORM:
+            told = "it stands for all tenants: whoever runs Paydesk ends it"
+            raise Refused(Refusal(Kind.PERMISSION_DENIED, "WINDOW_OF_ALL", told))
         violations = windows.text_violations(request.request_id, request.reason)
         if not translate.is_time(request.end_time):
             violations.append(Violation("end_time", "is no time of this calendar"))
@@ -136,7 +139,7 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
     async def _window(self, window_id: str) -> channels_pb2.MaintenanceWindow:
         named = len(window_id) <= 64 and window_id.isprintable()
         row = await self._database.run(window_store.load, window_id=window_id) if named else None
-        if row is None or not self._is_mine(row.window.channel_id, row.window.account_id):
+        if row is None or row.window.tenant_id not in ("", _of_windows()) or not self._is_mine(row.window.channel_id):
             raise Refused(translate.not_found("WINDOW_NOT_FOUND", f"there is no window {window_id[:64]!r}"))
         return windows.window_message(row, _now_ms())
 
@@ -145,6 +148,9 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
     ) -> channels_pb2.ChannelHealth:
         """Hold a channel open or closed until a moment."""
         self._check_mine(request.channel_id)
+        if caller().tenant_id != PLATFORM and self._desk.desk.users_of(request.channel_id) != {caller().tenant_id}:
+            told = "it is not yours alone: a maintenance window closes it for you, and whoever runs Paydesk for all"
+            raise Refused(Refusal(Kind.PERMISSION_DENIED, "CHANNEL_SHARED", told))
         violations = windows.text_violations(request.request_id, request.reason)
         state = _FORCIBLE.get(request.state)
         if state is None:
@@ -196,7 +202,15 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
         if not self._is_mine(channel_id, account_id):
             raise Refused(translate.not_found("ACCOUNT_NOT_FOUND", f"there is no account {account_id[:64]!r} on it"))
 
+    def _channels(self) -> list[str]:
+        """Return the channels that concern the caller."""
+        if caller().tenant_id == PLATFORM:
+            return list(self._desk.desk.channels)
+        return [account.channel_id for account in self._desk.accounts_of(caller().tenant_id)]
+
     def _is_mine(self, channel_id: str, account_id: str = "") -> bool:
+        if caller().tenant_id == PLATFORM and not account_id:
+            return channel_id in self._desk.desk.channels
         return any(
             account.channel_id == channel_id and account_id in ("", account.account_id)
             for account in self._desk.accounts_of(caller().tenant_id)
@@ -210,8 +224,8 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
 
     def _state(self, channel_id: str, snapshot: HealthSnapshot | None) -> Any:
         now_ms = _now_ms()
-        whole = (w for w in self._desk.desk.windows if w.channel_id == channel_id and not w.account_id and not w.method)
-        if any(window.covers(now_ms) for window in whole):
+        whole = (w for w in self._desk.desk.windows if w.channel_id == channel_id and w.is_whole)
+        if any(window.covers(now_ms) for window in whole if window.tenant_id in ("", _of_windows())):
             return channels_pb2.ChannelHealth.STATE_MAINTENANCE
         return channels_pb2.ChannelHealth.State.Value(f"STATE_{snapshot.state}") if snapshot else 0
 
@@ -232,12 +246,16 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
                 time=translate.timestamp(change.time_ms), score=change.score, reason=change.reason,
                 state=channels_pb2.ChannelHealth.State.Value(f"STATE_{change.state}"),
             )  # fmt: skip
-        accounts = [account.account_id for account in self._desk.accounts_of(caller().tenant_id)]
         found = await self._database.run(
-            window_store.page, channel_ids=[channel_id], account_ids=accounts, past=False, after="", limit=WINDOWS_MAX
+            window_store.page, channel_ids=[channel_id], tenant_id=_of_windows(), past=False, after="", limit=WINDOWS_MAX
         )
         message.windows.extend(windows.window_message(row, _now_ms()) for row in found)
         return message
+
+
+def _of_windows() -> str:
+    """Return whose windows the caller's are; those of whoever runs the platform stand for all."""
+    return "" if caller().tenant_id == PLATFORM else caller().tenant_id
 
 
 def _refuse(violations: list[Violation]) -> None:

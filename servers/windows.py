@@ -18,7 +18,7 @@ _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 
 def read_window(
-    request: channels_pb2.SetMaintenanceWindowRequest, *, window_id: str, now_ms: int
+    request: channels_pb2.SetMaintenanceWindowRequest, *, window_id: str, tenant_id: str, now_ms: int
 ) -> tuple[Window, dict[str, Any]]:
     """Read a window and the hours of the week that it comes again on. Raise Refused."""
     violations = text_violations(request.request_id, request.reason)
@@ -41,7 +41,7 @@ def read_window(
     return Window(
         window_id, request.channel_id, start_ms, end_ms if request.HasField("end_time") else FOREVER_MS,
         request.reason, request.account_id, method or "",
-        weekly_spans(hours["days"], hours["begin"], hours["end"]) if hours else (),
+        weekly_spans(hours["days"], hours["begin"], hours["end"]) if hours else (), tenant_id,
     ), hours  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def window_message(row: Row, now_ms: int) -> channels_pb2.MaintenanceWindow:
         window_id=window.window_id, channel_id=window.channel_id, start_time=translate.timestamp(window.start_ms),
         reason=window.reason, account_id=window.account_id, principal=row.principal,
         cancel_time=translate.timestamp(row.cancel_ms),
-        method=translate.method_value(window.method),
+        method=translate.method_value(window.method), all_tenants=not window.tenant_id,
     )  # fmt: skip
     if window.end_ms < FOREVER_MS:
         message.end_time.FromMilliseconds(window.end_ms)

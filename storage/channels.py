@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 
 from domain.health import Health, HealthSnapshot
 from domain.identifiers import RANDOM_BYTES, identifier
+from domain.permissions import PLATFORM
 from storage import audit
 from storage.acts import Act, Ask, register
 
@@ -66,9 +67,9 @@ def _show_force(connection: Connection, ask: Ask) -> dict[str, Any]:
     row = connection.execute(
         text(
             """SELECT state, (extract(epoch FROM expire_time) * 1000)::bigint, reason, principal FROM forced_states
-               WHERE channel_id = :channel_id ORDER BY create_time DESC LIMIT 1"""
+               WHERE channel_id = :channel_id AND tenant_id IN ('', :tenant_id) ORDER BY create_time DESC LIMIT 1"""
         ),
-        {"channel_id": wanted["channel_id"]},
+        {"channel_id": wanted["channel_id"], "tenant_id": ask.tenant_id},
     ).one_or_none()
     last = {"state": row[0], "until_ms": row[1], "reason": row[2], "principal": row[3]} if row else None
     return {"channel_id": wanted["channel_id"], "state": wanted["state"], "ttl_s": wanted["ttl_s"], "last_hand": last}
@@ -80,11 +81,11 @@ def _force(connection: Connection, ask: Ask) -> str:
     until_ms = ask.now_ms + (ttl_s or END_S) * 1000
     connection.execute(
         text(
-            """INSERT INTO forced_states (forced_id, channel_id, state, expire_time, reason, principal)
-               VALUES (:forced_id, :channel_id, :state, to_timestamp(:until_ms / 1000.0), :reason, :principal)"""
+            """INSERT INTO forced_states (forced_id, channel_id, state, expire_time, reason, tenant_id, principal)
+               VALUES (:forced_id, :channel_id, :state, to_timestamp(:until_ms / 1000.0), :reason, :tenant_id, :principal)"""
         ),
         {"forced_id": forced_id, "channel_id": channel_id, "state": state, "until_ms": until_ms, "reason": ask.reason,
-         "principal": ask.proposer},
+         "tenant_id": "" if ask.tenant_id == PLATFORM else ask.tenant_id, "principal": ask.proposer},
     )  # fmt: skip
     entry = audit.Entry(
         ask.tenant_id, ask.approver or ask.proposer, "Channels.ForceChannelState", "forced_state", forced_id, None,
@@ -98,6 +99,6 @@ def _force(connection: Connection, ask: Ask) -> str:
 register(
     Act(
         FORCE, "forced_state", _show_force, _force, waits=lambda shown: shown["state"] == Health.FORCED_CLOSED,
-        checkers=frozenset({"CHANNEL_ADMIN", "SRE", "TENANT_ADMIN"}),
+        checkers=frozenset({"CHANNEL_ADMIN", "SRE", "TENANT_ADMIN", "PLATFORM_ADMIN"}),
     )
 )  # fmt: skip

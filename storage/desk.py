@@ -82,6 +82,16 @@ class Desk(NamedTuple):
         moments += [item.valid_from_ms for item in self.later_settings[:1]]
         return min(moments, default=0)
 
+    def users_of(self, channel_id: str) -> set[str]:
+        """Return the tenants that have an account on a channel."""
+        return {account.tenant_id for account in self.accounts if account.channel_id == channel_id}
+
+    def closing(self, channel_id: str) -> list[Window]:
+        """Return the windows in which nobody is offered a channel: those for all, and those of the only one who uses it."""
+        users = self.users_of(channel_id)
+        mine = (window for window in self.windows if window.channel_id == channel_id and window.is_whole)
+        return [window for window in mine if not window.tenant_id or users == {window.tenant_id}]
+
     def settings_of(self, tenant_id: str) -> Settings:
         """Return what is set for a tenant."""
         tenant = self.tenants.get(tenant_id)

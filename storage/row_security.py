@@ -18,7 +18,7 @@ log = structlog.get_logger()
 ROLE = "paydesk_tenant"
 # Tables without a tenant_id belong to the tenant of the row that they name.
 THROUGH = {"payment_id": "payments", "account_id": "merchant_accounts", "approval_id": "approvals"}
-# What all tenants may see, unless a row names what is somebody's.
+# What all tenants may see, unless a row is somebody's.
 SHARED = frozenset({"channels", "channel_health_changes", "maintenance_windows", "forced_states"})
 # What all tenants may see and none may change.
 READ_ONLY = frozenset({"audit_sealed"})
@@ -61,7 +61,8 @@ def build(connection: Connection) -> None:
         query(f"GRANT {rights} ON {table} TO {ROLE}")
         if condition and not _is_walled(connection, table):
             query(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-            query(f"CREATE POLICY tenants_apart ON {table} TO {ROLE} USING ({condition}) WITH CHECK ({condition})")
+            own = condition.partition(" OR tenant_id = ''")[0]  # what is for all is not for a tenant to write
+            query(f"CREATE POLICY tenants_apart ON {table} TO {ROLE} USING ({condition}) WITH CHECK ({own})")
 
 
 def conditions(connection: Connection) -> dict[str, str]:
@@ -76,6 +77,8 @@ def conditions(connection: Connection) -> dict[str, str]:
         through = next((key for key in THROUGH if key in names), "")
         if "tenant_id" in names:
             found[table] = f"tenant_id = {_TENANT}"
+            if table in SHARED:
+                found[table] += " OR tenant_id = ''"
         elif through:
             parent = THROUGH[through]
             found[table] = f"EXISTS (SELECT FROM {parent} p WHERE p.{through} = {table}.{through})"

@@ -16,7 +16,7 @@ CUT_MS = 4_000
 WINDOWS_MAX = 100
 _COLUMNS = """window_id, channel_id, (extract(epoch FROM start_time) * 1000)::bigint,
               coalesce((extract(epoch FROM end_time) * 1000)::bigint, 253402300800000), reason, account_id, method, weekly,
-              principal, coalesce((extract(epoch FROM cancel_time) * 1000)::bigint, 0)"""
+              tenant_id, principal, coalesce((extract(epoch FROM cancel_time) * 1000)::bigint, 0)"""
 # One that was taken back before it began never was.
 _ALIVE = "(cancel_time IS NULL OR start_time <= cancel_time)"
 
@@ -31,9 +31,9 @@ class Row(NamedTuple):
 
 
 def _row(row: Sequence[Any]) -> Row:
-    hours, principal, cancel_ms = row[7:]
+    hours, tenant_id, principal, cancel_ms = row[7:]
     spans = weekly_spans(hours["days"], hours["begin"], hours["end"]) if hours else ()
-    return Row(Window(*row[:7])._replace(weekly=spans), hours, principal, cancel_ms)
+    return Row(Window(*row[:7], spans, tenant_id), hours, principal, cancel_ms)
 
 
 def in_sight(connection: Connection) -> list[Window]:
@@ -46,17 +46,16 @@ def in_sight(connection: Connection) -> list[Window]:
 
 
 def page(
-    connection: Connection, *, channel_ids: Sequence[str], account_ids: Sequence[str], past: bool, after: str, limit: int
+    connection: Connection, *, channel_ids: Sequence[str], tenant_id: str, past: bool, after: str, limit: int
 ) -> list[Row]:
-    """Read windows of channels, those of their accounts only that are named, by id; `past` ones only where asked for."""
+    """Read windows of channels that stand for a tenant's orders, or "" for those of all, by id; `past` ones where asked for."""
     rows = connection.execute(
         text(
             f"""SELECT {_COLUMNS} FROM maintenance_windows
-                WHERE channel_id = ANY(:channel_ids) AND (account_id = '' OR account_id = ANY(:account_ids))
-                  AND window_id > :after
+                WHERE channel_id = ANY(:channel_ids) AND tenant_id IN ('', :tenant_id) AND window_id > :after
                   AND (:past OR ((end_time IS NULL OR end_time > now()) AND {_ALIVE})) ORDER BY window_id LIMIT :limit"""
         ),
-        {"channel_ids": list(channel_ids), "account_ids": list(account_ids), "past": past, "after": after, "limit": limit},
+        {"channel_ids": list(channel_ids), "tenant_id": tenant_id, "past": past, "after": after, "limit": limit},
     )
     return [_row(row) for row in rows]
 
@@ -75,7 +74,10 @@ def add(
     """Announce a window. Raise Refused(RULE_CONFLICT) when another stands for the same at the same time."""
     # Two who announce at once are looked at one after the other.
     connection.execute(text("SELECT pg_advisory_xact_lock(7002, hashtext(:channel_id))"), window._asdict())
-    others = [other for other in in_sight(connection) if other.channel_id == window.channel_id]
+    others = [
+        other for other in in_sight(connection)
+        if other.channel_id == window.channel_id and other.tenant_id in ("", window.tenant_id)
+    ]  # fmt: skip
     if len(others) >= WINDOWS_MAX:
         raise Refused(
             Refusal(Kind.FORBIDDEN_BY_STATE, "TOO_MANY_WINDOWS", f"there are {WINDOWS_MAX} windows on {window.channel_id}")
@@ -90,10 +92,10 @@ def add(
     connection.execute(
         text(
             """INSERT INTO maintenance_windows (window_id, channel_id, start_time, end_time, reason, account_id, method,
-                                                weekly, principal)
+                                                weekly, tenant_id, principal)
                VALUES (:window_id, :channel_id, to_timestamp(:start_ms / 1000.0),
                        CASE WHEN :end_ms < 253402300800000 THEN to_timestamp(:end_ms / 1000.0) END, :reason, :account_id,
-                       :method, CAST(:hours AS jsonb), :principal)"""
+                       :method, CAST(:hours AS jsonb), :tenant_id, :principal)"""
         ),
         window._asdict() | {"hours": json.dumps(hours), "principal": principal},
     )

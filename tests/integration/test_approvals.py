@@ -24,7 +24,7 @@ from storage import acts, approval_policies, approvals, audit, desk
 from storage.acts import Act, Ask
 from storage.database import Database, transact
 from tests.harness import desk_document
-from tests.integration.office import opened_office
+from tests.integration.office import Office, opened_office
 from tests.vaults import new_vault
 
 NOW_MS = 1_800_000_000_000
@@ -225,6 +225,12 @@ def test_of_another_tenant_there_is_nothing(engine: sqlalchemy.Engine) -> None:
 # --- through gRPC -----------------------------------------------------------------------------------------------------
 
 
+async def alone_on_one(office: Office) -> None:
+    """Leave a channel to one tenant, which may force it then."""
+    for table in ("merchant_account_versions", "merchant_accounts"):
+        await office.database.run(lambda c, table=table: c.exec_driver_sql(f"DELETE FROM {table} WHERE account_id = 'life_one'"))
+
+
 def force(state: Any, request_id: str) -> channels_pb2.ForceChannelStateRequest:
     wish = channels_pb2.ForceChannelStateRequest(request_id=request_id, channel_id="one", state=state, reason="他们说好了")
     wish.ttl.seconds = 60
@@ -233,6 +239,7 @@ def force(state: Any, request_id: str) -> channels_pb2.ForceChannelStateRequest:
 
 async def test_a_channel_is_forced_closed_by_two_people(emptied_database_url: str) -> None:
     async with opened_office(emptied_database_url) as office:
+        await alone_on_one(office)
         maker = await office.stub(channels_pb2_grpc.ChannelsStub, "CHANNEL_ADMIN", principal="li")
         wish = force(channels_pb2.ChannelHealth.STATE_FORCED_CLOSED, "f1")
         proposal = (await maker.ForceChannelState(wish)).proposal
@@ -260,6 +267,7 @@ async def test_a_channel_is_forced_closed_by_two_people(emptied_database_url: st
 
 async def test_proposals_come_in_pages_those_that_wait_first(emptied_database_url: str) -> None:
     async with opened_office(emptied_database_url) as office:
+        await alone_on_one(office)
         maker = await office.stub(channels_pb2_grpc.ChannelsStub, "CHANNEL_ADMIN", principal="li")
         closed = channels_pb2.ChannelHealth.STATE_FORCED_CLOSED
         made = [(await maker.ForceChannelState(force(closed, f"f{n}"))).proposal.approval_id for n in range(5)]
@@ -300,6 +308,7 @@ async def test_a_policy_changes_by_two_people_even_where_nobody_is_asked(emptied
 
 async def test_an_approver_works_at_the_command_line(emptied_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened_office(emptied_database_url) as office:
+        await alone_on_one(office)
         maker = await office.stub(channels_pb2_grpc.ChannelsStub, "CHANNEL_ADMIN", principal="li")
         closed = channels_pb2.ChannelHealth.STATE_FORCED_CLOSED
         made = [(await maker.ForceChannelState(force(closed, f"f{n}"))).proposal.approval_id for n in range(3)]

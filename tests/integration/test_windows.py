@@ -9,9 +9,11 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from grpc_status import rpc_status
 
+from actors.tables import routing_tables
 from domain.health import Health
 from domain.identifiers import CHINA
 from domain.payments import State
+from domain.permissions import PLATFORM
 from domain.windows import Window
 from protos.paydesk.v1 import audit_pb2, audit_pb2_grpc, channels_pb2, channels_pb2_grpc
 from simulator.profiles import Profile
@@ -76,7 +78,7 @@ async def test_the_calendar_of_a_channel(emptied_database_url: str) -> None:
         assert [window.window_id for window in (await stub.ListMaintenanceWindows(rest)).windows] == [ever.window_id]
         stranger = await admin(office, tenant_id="life", principal="xu")
         listed = (await stranger.ListMaintenanceWindows(channels_pb2.ListMaintenanceWindowsRequest())).windows
-        assert [window.window_id for window in listed] == [once.window_id, weekly.window_id]
+        assert not listed, "they stand for the orders of pnc alone"
         assert (await refused(stranger.CancelMaintenanceWindow(cancel("c", ever.window_id))))["reason"] == "WINDOW_NOT_FOUND"
 
 
@@ -100,6 +102,38 @@ async def test_what_cannot_be_is_refused_by_name(emptied_database_url: str) -> N
         assert (await refused(stub.SetMaintenanceWindow(both)))["fields"] == ["for_ever"]
         nobodys = wish("z", start, start + 1, account_id="life_one")
         assert (await refused(stub.SetMaintenanceWindow(nobodys)))["reason"] == "ACCOUNT_NOT_FOUND"
+
+
+async def test_a_tenants_window_is_its_own_and_the_platforms_is_for_all(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        pnc, life, now = await admin(office), await admin(office, tenant_id="life"), now_ms()
+        root = await office.stub(channels_pb2_grpc.ChannelsStub, "PLATFORM_ADMIN", tenant_id=PLATFORM, principal="root")
+        mine = await pnc.SetMaintenanceWindow(wish("w1", now - HOUR_MS, now + HOUR_MS))
+        assert not mine.all_tenants
+        await office.reread()
+        tables = routing_tables(office.view.desk)
+        assert [len(tables[tenant_id].windows) for tenant_id in ("pnc", "life")] == [1, 0]
+        assert not office.view.desk.closing("one"), "life is offered it still"
+        state = channels_pb2.GetChannelHealthRequest(channel_id="one")
+        maintenance = channels_pb2.ChannelHealth.STATE_MAINTENANCE
+        assert [(await stub.GetChannelHealth(state)).state == maintenance for stub in (pnc, life)] == [True, False]
+        assert not (await life.ListMaintenanceWindows(channels_pb2.ListMaintenanceWindowsRequest())).windows
+        assert not (await life.GetChannelHealth(state)).windows
+        assert (await refused(life.CancelMaintenanceWindow(cancel("c", mine.window_id))))["reason"] == "WINDOW_NOT_FOUND"
+        await life.SetMaintenanceWindow(wish("w1", now - HOUR_MS, now + HOUR_MS))  # overlaps nothing that it could see
+        ours = await root.SetMaintenanceWindow(wish("w2", now + 2 * HOUR_MS, now + 3 * HOUR_MS))
+        assert ours.all_tenants
+        await office.reread()
+        assert [len(routing_tables(office.view.desk)[tenant_id].windows) for tenant_id in ("pnc", "life")] == [2, 2]
+        assert [window.window_id for window in office.view.desk.closing("one")] == [ours.window_id]
+        assert (await refused(pnc.CancelMaintenanceWindow(cancel("c", ours.window_id))))["reason"] == "WINDOW_OF_ALL"
+        force = channels_pb2.ForceChannelStateRequest(
+            request_id="f", channel_id="one", state=channels_pb2.ChannelHealth.STATE_FORCED_OPEN, reason="down"
+        )
+        force.ttl.FromSeconds(60)
+        assert (await refused(pnc.ForceChannelState(force)))["reason"] == "CHANNEL_SHARED"
+        assert (await refused(root.ForceChannelState(force)))["reason"] == "CONNECTOR_RESTARTING", "stored: nobody is here"
+        assert (await office.database.run(desk_store.load)).forced["one"].state == "FORCED_OPEN"
 
 
 async def test_a_window_is_cut_short_or_taken_back_and_both_are_on_record(emptied_database_url: str) -> None:

@@ -165,7 +165,7 @@ class GetChannelHealthRequest(_message.Message):
     def __init__(self, channel_id: _Optional[str] = ...) -> None: ...
 
 class MaintenanceWindow(_message.Message):
-    __slots__ = ("window_id", "channel_id", "start_time", "end_time", "reason", "account_id", "method", "weekly", "next_start_time", "next_end_time", "in_force", "principal", "cancel_time")
+    __slots__ = ("window_id", "channel_id", "start_time", "end_time", "reason", "account_id", "method", "weekly", "next_start_time", "next_end_time", "in_force", "principal", "cancel_time", "all_tenants")
     class Weekly(_message.Message):
         __slots__ = ("days", "start_time_of_day", "end_time_of_day")
         DAYS_FIELD_NUMBER: _ClassVar[int]
@@ -188,6 +188,7 @@ class MaintenanceWindow(_message.Message):
     IN_FORCE_FIELD_NUMBER: _ClassVar[int]
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     CANCEL_TIME_FIELD_NUMBER: _ClassVar[int]
+    ALL_TENANTS_FIELD_NUMBER: _ClassVar[int]
     window_id: str
     channel_id: str
     start_time: _timestamp_pb2.Timestamp
@@ -201,7 +202,8 @@ class MaintenanceWindow(_message.Message):
     in_force: bool
     principal: str
     cancel_time: _timestamp_pb2.Timestamp
-    def __init__(self, window_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., account_id: _Optional[str] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., weekly: _Optional[_Union[MaintenanceWindow.Weekly, _Mapping]] = ..., next_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., in_force: _Optional[bool] = ..., principal: _Optional[str] = ..., cancel_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    all_tenants: bool
+    def __init__(self, window_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., account_id: _Optional[str] = ..., method: _Optional[_Union[_common_pb2.Method, str]] = ..., weekly: _Optional[_Union[MaintenanceWindow.Weekly, _Mapping]] = ..., next_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., in_force: _Optional[bool] = ..., principal: _Optional[str] = ..., cancel_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., all_tenants: _Optional[bool] = ...) -> None: ...
 
 class SetMaintenanceWindowRequest(_message.Message):
     __slots__ = ("request_id", "channel_id", "start_time", "end_time", "reason", "account_id", "method", "weekly", "for_ever", "overlap")

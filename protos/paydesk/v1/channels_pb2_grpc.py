@@ -96,7 +96,8 @@ class ChannelsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetMaintenanceWindow(self, request, context):
-        """Announces that a channel must not be offered in a span of time.
+        """Announces that a channel must not be offered in a span of time: for the orders of the caller's tenant alone, and for those
+        of all when a platform administrator says so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,7 +111,7 @@ class ChannelsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelMaintenanceWindow(self, request, context):
-        """Ends a window, or takes it back before it has begun.
+        """Ends a window of the caller's tenant, or takes it back before it has begun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,7 +119,8 @@ class ChannelsServicer:
 
     def ForceChannelState(self, request, context):
         """Holds a channel open or closed whatever its score, until a moment, for a reason. Taking it out of service, and ending
-        either, is done at once; FORCED_CLOSED ignores the channel's health, and waits for somebody else's approval.
+        either, is done at once; FORCED_CLOSED ignores the channel's health, and waits for somebody else's approval. A channel that
+        other tenants use too is for platform administrators to force.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
