@@ -33,7 +33,7 @@ class Row(NamedTuple):
 def _row(row: Sequence[Any]) -> Row:
     hours, tenant_id, principal, cancel_ms = row[7:]
     spans = weekly_spans(hours["days"], hours["begin"], hours["end"]) if hours else ()
-    return Row(Window(*row[:7], spans, tenant_id), hours, principal, cancel_ms)
+    return Row(Window(*row[:7])._replace(weekly=spans, tenant_id=tenant_id), hours, principal, cancel_ms)
 
 
 def in_sight(connection: Connection) -> list[Window]:
