@@ -1,12 +1,12 @@
 """Windows and hands on channels belong to the tenant that they are of; those of whoever runs the platform are for all.
 
-Revision ID: 0015
+Revision ID: 0016
 """
 
 from alembic import op
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 
 OF_TENANTS = """
 ALTER TABLE maintenance_windows ADD COLUMN tenant_id text NOT NULL DEFAULT '';  -- '': for all tenants
