@@ -64,7 +64,7 @@ class TestMapping:
         for moves_money in (True, False):
             answer = mapping.refused("n1", {"code": code}, moves_money=moves_money)
             if code not in mapping.CODES:
-                assert answer == Answer("n1", Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL)
+                assert answer == Answer("n1", Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL, word=code[:64])
 
     @pytest.mark.parametrize("code", [code for code in MANUAL if code not in ("ORDER_CLOSED", "ORDER_NOT_EXIST")])
     def test_a_refused_question_says_nothing_about_the_money(self, code: str) -> None:
