@@ -4,15 +4,18 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from ops.deployment import HEALTH_SERVICE, CannotStart, Deployment
-from ops.dialing import dial
+from ops.dialing import HEALTH_SERVICE, dial
+from ops.mistakes import CannotStart
 from ops.settings import Settings
 from protos.paydesk.v1 import payments_pb2, payments_pb2_grpc
+
+if TYPE_CHECKING:  # starting one takes a second of imports, calling one does not
+    from ops.deployment import Deployment
 
 _FILE = "address.json"
 _HEALTH_TIMEOUT_S = 2.0
@@ -28,7 +31,7 @@ class Address(NamedTuple):
     keys: dict[str, str]
 
 
-def note(deployment: Deployment) -> None:
+def note(deployment: "Deployment") -> None:
     """Write down where a deployment listens."""
     settings = deployment.settings
     document = {

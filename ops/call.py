@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from ops.dialing import dial
+from ops.mistakes import USAGE, Mistake
 from protos.paydesk.v1 import (
     approvals_pb2,
     audit_pb2,
@@ -34,8 +35,10 @@ _MODULES = (
 )  # fmt: skip
 
 
-class BadCall(Exception):
+class BadCall(Mistake):
     """What is wrong with a call before it is made; takes one text."""
+
+    exit_code = USAGE
 
 
 class Method(NamedTuple):

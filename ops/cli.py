@@ -27,6 +27,8 @@ from ops import (
     tenants_commands,
     windows_commands,
 )
+from ops.mistakes import FAILED, USAGE, CannotStart, Mistake
+from simulator.errors import LedgerDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,8 +57,6 @@ app.add_typer(simulator_commands.app, name="simulator")
 app.add_typer(tenants_commands.app, name="tenants")
 app.add_typer(windows_commands.app, name="windows")
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 _FORWARD: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -156,7 +156,7 @@ def demo(
     if as_json:
         print(json.dumps(document, ensure_ascii=False))
     if not document["holds"]:
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -233,7 +233,7 @@ def check(
     if as_json:
         print(json.dumps(verdict.document(), ensure_ascii=False))
     if not verdict.holds:
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(FAILED)
 
 
 def _look(settings: "Settings", url: str, target: str, key: str) -> "Verdict":
@@ -328,7 +328,7 @@ def revoke_key(
     with running.database_url(_settings()) as url:
         if not keys.revoke(url, key_id):
             print(f"paydesk: there is no key {key_id!r} that counts; see `paydesk keys list`", file=sys.stderr)
-            raise typer.Exit(EXIT_FAILED)
+            raise typer.Exit(FAILED)
     print(f"{key_id} is revoked")
 
 
@@ -377,7 +377,6 @@ def psql(context: typer.Context) -> None:
 
 
 def _settings() -> "Settings":
-    from ops.deployment import CannotStart
     from ops.settings import Settings
 
     file = os.environ.get("PAYDESK_CONFIG")
@@ -395,24 +394,13 @@ def _console() -> "Console":
 
 def _explain(error: Exception) -> tuple[str, int] | None:
     """Return a sentence and an exit code for what the user can mend, None for a bug."""
-    from ops.call import BadCall
-    from ops.demo.scene import BadOrders
-    from ops.deployment import CannotStart
-    from ops.init import BadDesk
-    from simulator.errors import LedgerDamaged
-
     match error:
-        case CannotStart() | LedgerDamaged():
-            return str(error), EXIT_FAILED
-        case BadCall():
-            return str(error), EXIT_USAGE
-        case BadDesk():
-            lines = [f"  {wrong.field}: {wrong.rule}" for wrong in error.violations]
-            return "\n".join(["nothing was set up; the desk has mistakes:", *lines]), EXIT_USAGE
-        case BadOrders():
-            return _orders_text(error.report), EXIT_USAGE
+        case Mistake():
+            return str(error), error.exit_code
+        case LedgerDamaged():
+            return str(error), FAILED
         case OSError() if error.filename:
-            return f"{error.filename}: {(error.strerror or str(error)).lower()}", EXIT_USAGE
+            return f"{error.filename}: {(error.strerror or str(error)).lower()}", USAGE
         case _:
             return _explain_library(error)
 
@@ -429,26 +417,18 @@ def _explain_library(error: Exception) -> tuple[str, int] | None:
 
     match error:
         case pydantic.ValidationError():
-            return _settings_text(error), EXIT_USAGE
+            return _settings_text(error), USAGE
         case tomllib.TOMLDecodeError():
-            return f"a TOML file (PAYDESK_CONFIG or PAYDESK_DESK_FILE) can't be read: {error}", EXIT_USAGE
+            return f"a TOML file (PAYDESK_CONFIG or PAYDESK_DESK_FILE) can't be read: {error}", USAGE
         case grpc.RpcError():
-            return refusal_text(error), EXIT_FAILED
+            return refusal_text(error), FAILED
         case sqlalchemy.exc.OperationalError() | DatabaseUnavailable():
             first = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            return f"the database does not answer: {first}; is PAYDESK_DATABASE_URL right?", EXIT_FAILED
+            return f"the database does not answer: {first}; is PAYDESK_DATABASE_URL right?", FAILED
         case sqlalchemy.exc.ArgumentError():
-            return f"PAYDESK_DATABASE_URL is no database URL: {error}", EXIT_USAGE
+            return f"PAYDESK_DATABASE_URL is no database URL: {error}", USAGE
         case _:
             return None
-
-
-def _orders_text(report: Any) -> str:
-    lines = [f"nothing was loaded: the orders file has {report.total:,} problem{'s' if report.total != 1 else ''}"]
-    lines += [f"  {problem}" for problem in report.problems]
-    if report.total > len(report.problems):
-        lines.append(f"  … and {report.total - len(report.problems):,} more")
-    return "\n".join(lines)
 
 
 def _settings_text(error: Any) -> str:

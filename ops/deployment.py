@@ -28,6 +28,8 @@ from sqlalchemy import Connection
 
 from domain.permissions import TENANT_ROLES
 from ops import wires
+from ops.dialing import HEALTH_SERVICE
+from ops.mistakes import CannotStart
 from ops.settings import LOOPBACK, Settings, pepper
 from servers.identity import key_digest, key_fingerprint, new_key
 from storage import credentials, identity, migrate, private_files
@@ -41,7 +43,6 @@ log = structlog.get_logger()
 
 ROOT = Path(__file__).parent.parent
 SANDBOX_DESK = Path(__file__).parent / "demo" / "desk.toml"
-HEALTH_SERVICE = "paydesk.v1.Payments"
 START_TIMEOUT_S = 60.0
 # A child that ends at once is started again, but not in a spin.
 RESTART_PAUSE_S = 0.5
@@ -57,10 +58,6 @@ SHELL = "shell"
 _DEVELOPER = "developer"
 # Larger than any log of a day; then the file starts again, with one predecessor kept.
 LOG_BYTES_MAX = 64 << 20
-
-
-class CannotStart(Exception):
-    """Why this deployment can't start, and what to do; takes one text."""
 
 
 @dataclass(slots=True)
@@ -175,7 +172,6 @@ class Deployment:
         with grpc.insecure_channel(self.local_target) as channel:
             try:
                 stub = health_pb2_grpc.HealthStub(channel)
-                # By name: any gRPC server of Ray's says SERVING when it is not asked for whom.
                 answer = stub.Check(health_pb2.HealthCheckRequest(service=HEALTH_SERVICE), timeout=timeout_s)
             except grpc.RpcError:
                 return False

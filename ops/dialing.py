@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 import grpc
 
+# By name: any gRPC server of Ray's says SERVING when it is not asked for whom.
+HEALTH_SERVICE = "paydesk.v1.Payments"
+
 
 class _Trust(NamedTuple):
     authority: bytes | None = None

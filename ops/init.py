@@ -17,6 +17,7 @@ from domain.refusals import Refused, Violation
 from domain.settings import METHODS
 from ops import desk_document
 from ops.deployment import make_key
+from ops.mistakes import USAGE, Mistake
 from ops.settings import Settings
 from storage import audit, credentials
 from storage import desk as desk_store
@@ -26,12 +27,18 @@ from storage.database import make_engine, transact
 ROLES = ("PARTNER_API", "TENANT_ADMIN")
 
 
-class BadDesk(Exception):
+class BadDesk(Mistake):
     """A document with mistakes; takes them, each with its place."""
+
+    exit_code = USAGE
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         super().__init__(violations)
         self.violations = tuple(violations)
+
+    def __str__(self) -> str:
+        lines = [f"  {wrong.field}: {wrong.rule}" for wrong in self.violations]
+        return "\n".join(["nothing was set up; the desk has mistakes:", *lines])
 
 
 class Outcome(NamedTuple):

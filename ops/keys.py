@@ -10,7 +10,8 @@ from rich.table import Table
 from sqlalchemy import Connection
 
 from domain.permissions import PLATFORM, PLATFORM_ROLES, TENANT_ROLES
-from ops.deployment import CannotStart, make_key
+from ops.deployment import make_key
+from ops.mistakes import CannotStart
 from ops.settings import Settings
 from storage import audit, identity
 from storage import desk as desk_store

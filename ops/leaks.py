@@ -32,8 +32,9 @@ class Leak(NamedTuple):
 
 def scan(directory: Path, connection: Connection, markers: Sequence[str]) -> list[Leak]:
     """Look everywhere; return what was found."""
-    found = [leak for file in logs_of(directory) for leak in _in_file(file, markers)]
-    return found + [leak for place, text in columns_of(connection) for leak in _in_text(place, text, markers)]
+    written = [_forms(marker) for marker in markers]
+    found = [leak for file in logs_of(directory) for leak in _in_file(file, written)]
+    return found + [leak for place, text in columns_of(connection) for leak in _in_text(place, text, written)]
 
 
 def logs_of(directory: Path) -> list[Path]:
@@ -51,12 +52,12 @@ def logs_of(directory: Path) -> list[Path]:
     return sorted(files)
 
 
-def _in_file(file: Path, markers: Sequence[str]) -> Iterator[Leak]:
+def _in_file(file: Path, written: Sequence[set[str]]) -> Iterator[Leak]:
     if not file.stat().st_size:
         return
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for number, marker in enumerate(markers):
-            if any(content.find(form.encode()) >= 0 for form in _forms(marker)):
+        for number, forms in enumerate(written):
+            if any(content.find(form.encode()) >= 0 for form in forms):
                 yield Leak(number, str(file))
 
 
@@ -84,7 +85,7 @@ def _text_of(value: object) -> str:
     return str(value)
 
 
-def _in_text(place: str, text: str, markers: Sequence[str]) -> Iterator[Leak]:
-    for number, marker in enumerate(markers):
-        if any(form in text for form in _forms(marker)):
+def _in_text(place: str, text: str, written: Sequence[set[str]]) -> Iterator[Leak]:
+    for number, forms in enumerate(written):
+        if any(form in text for form in forms):
             yield Leak(number, place)

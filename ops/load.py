@@ -22,8 +22,9 @@ from rich.progress import Progress
 from ops import address, dialing, load_report, running
 from ops.demo.callers import reason_of
 from ops.demo.make_orders import PRODUCTS
-from ops.deployment import CannotStart, development_keys
+from ops.deployment import development_keys
 from ops.figures import percentile
+from ops.mistakes import CannotStart
 from ops.settings import Settings
 from protos.paydesk.v1 import common_pb2, payments_pb2, payments_pb2_grpc
 

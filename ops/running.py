@@ -11,7 +11,8 @@ import filelock
 
 from actors import environment
 from ops import address
-from ops.deployment import CannotStart, Deployment
+from ops.deployment import Deployment
+from ops.mistakes import CannotStart
 from ops.settings import Settings
 from storage.embedded import EmbeddedPostgres
 

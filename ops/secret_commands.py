@@ -187,7 +187,7 @@ def rotate_master(
     forget_old: Annotated[bool, typer.Option(help="Take keys that wrap nothing any more out of the file.")] = False,
 ) -> None:
     """Make a new master key and wrap every data key with it. What is sealed stays as it is, and everything goes on."""
-    from ops.deployment import CannotStart
+    from ops.mistakes import CannotStart
     from storage.database import transact
     from storage.master_keys import MasterKeyMissing, MasterKeys
     from storage.vault import SealBroken, Vault
@@ -210,7 +210,7 @@ def rotate_master(
 @app.command("rotate-data")
 def rotate_data(tenant: Annotated[str, typer.Argument(help="Tenant whose secrets are sealed anew.")]) -> None:
     """Make a new data key and seal a tenant's secrets with it, page by page; a rotation that was cut off goes on."""
-    from ops.deployment import CannotStart
+    from ops.mistakes import CannotStart
     from storage import desk
     from storage.database import transact
     from storage.master_keys import MasterKeyMissing

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy
 from xdist.scheduler import LoadScopeScheduling
@@ -16,12 +17,18 @@ from xdist.scheduler import LoadScopeScheduling
 from storage.embedded import EmbeddedPostgres
 from storage.migrate import upgrade
 
+# On a slow or busy machine a property takes longer; that says nothing about it. What hangs runs into pytest's own time-out.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
+
 _numbers = itertools.count()
 _GROUP = re.compile(r'xdist_group\("(\w+)"\)')
+# Whose files belong together although no mark says so: they share one deployment, or what was read of every source.
+_SHARING = {Path(__file__).parent / "end_to_end": "deployment", Path(__file__).parent / "architecture": "architecture"}
 
 
 class _Groups(LoadScopeScheduling):
-    """Keeps the tests of a file together with all others of the group that the file's mark names.
+    """Keeps the tests of a file together with all others of its group.
 
     xdist's own `loadgroup` writes the group into an attribute that pytest 9.2 no longer has, and so groups nothing.
     """
@@ -33,8 +40,9 @@ class _Groups(LoadScopeScheduling):
 
 @functools.cache
 def _group_of(file: Path) -> str:
+    """Return the group that a file's mark names, or else that of its folder."""
     found = _GROUP.search(file.read_text(encoding="utf-8")) if file.exists() else None
-    return found[1] if found else ""
+    return found[1] if found else _SHARING.get(file.parent, "")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -11,7 +11,8 @@ import sys
 import threading
 
 from actors import logs
-from ops.deployment import CannotStart, Deployment, development_keys
+from ops.deployment import Deployment, development_keys
+from ops.mistakes import CannotStart
 from ops.processes import die_with
 from ops.settings import Settings
 

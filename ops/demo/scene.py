@@ -29,6 +29,7 @@ from ops.demo.make_orders import ORDERS_FILE
 from ops.demo.payers import Payers
 from ops.demo.sandbox import Sandbox
 from ops.deployment import SANDBOX_DESK, Deployment, development_keys
+from ops.mistakes import USAGE, Mistake
 from ops.order_system import OrderSystem, OrderSystemThread
 from ops.orders_file import Order, Report, read_orders
 from ops.settings import Settings
@@ -46,12 +47,22 @@ SAMPLE_S = 1.0
 QUIET_S = 4.0
 
 
-class BadOrders(Exception):
+class BadOrders(Mistake):
     """The orders file has problems; takes the report."""
+
+    exit_code = USAGE
 
     def __init__(self, report: Report) -> None:
         super().__init__(report)
         self.report = report
+
+    def __str__(self) -> str:
+        total, shown = self.report.total, self.report.problems
+        lines = [f"nothing was loaded: the orders file has {total:,} problem{'s' if total != 1 else ''}"]
+        lines += [f"  {problem}" for problem in shown]
+        if total > len(shown):
+            lines.append(f"  … and {total - len(shown):,} more")
+        return "\n".join(lines)
 
 
 class Stage(NamedTuple):

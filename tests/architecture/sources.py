@@ -1,5 +1,7 @@
 """The files that the architecture tests look at: everything that a clone holds, and nothing that a build leaves behind."""
 
+import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,18 @@ def modules(*packages: str) -> Iterator[Path]:
     """Yield every Python file that a person has written."""
     for package in packages or PACKAGES:
         yield from (path for path in sorted((ROOT / package).rglob("*.py")) if not is_generated(path))
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """Return what a Python file says."""
+    return ast.parse(path.read_text())
+
+
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return every node of a Python file."""
+    return tuple(ast.walk(tree(path)))
 
 
 def texts() -> Iterator[Path]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.architecture.sources import ROOT, modules, short
+from tests.architecture.sources import ROOT, modules, nodes, short
 
 # `ops.processes` asks the running Ray for its address; all options and calls are in `actors.system`.
 MAY_IMPORT_RAY = {"actors/system.py", "ops/processes.py"}
@@ -43,7 +43,7 @@ def test_protobuf_stops_at_the_edge() -> None:
 def _imported(path: Path) -> set[str]:
     """Return the first names of everything that a file imports, wherever in the file."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

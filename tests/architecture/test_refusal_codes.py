@@ -10,7 +10,7 @@ from grpc import StatusCode
 from domain.refusals import Kind, Refusal, Violation
 from ops import docs
 from servers.refusals import CODES, DOMAIN, RETRYABLE, status_message
-from tests.architecture.sources import modules, short
+from tests.architecture.sources import modules, nodes, short
 
 
 def _details(status: status_pb2.Status) -> dict[str, object]:
@@ -49,7 +49,7 @@ def test_a_status_is_bounded() -> None:
 def test_a_reason_is_a_constant_of_one_kind() -> None:
     kinds: dict[str, set[str]] = {}
     for path in modules("domain", "storage", "actors", "servers"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Refusal" and len(node.args) >= 3:
                 assert isinstance(node.args[0], ast.Attribute), f"{short(path)}:{node.lineno}: name the kind itself"
                 reason = node.args[1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import modules, short, texts
+from tests.architecture.sources import modules, nodes, short, texts, tree
 
 FUNCTION_LINES_MAX = 70
 # In domain/: what reaches outside, and what to ask for instead.
@@ -65,13 +65,13 @@ def _called(node: ast.Call) -> str:
 
 
 def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
 
 def _calls(path: Path, banned: dict[str, str]) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Call) and (instead := banned.get(_called(node))):
             yield f"{short(path)}:{node.lineno}: {_called(node)}: {instead}"
 
@@ -117,7 +117,7 @@ def _own_nodes(function: ast.AsyncFunctionDef) -> Iterator[ast.AST]:
 def test_nothing_is_swallowed_in_silence() -> None:
     found = []
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.ExceptHandler) and all(isinstance(line, ast.Pass) for line in node.body):
                 broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
                 if broad:
@@ -137,7 +137,7 @@ def test_functions_are_short() -> None:
 
 def test_every_file_says_what_it_is() -> None:
     written = (path for path in modules() if path.read_text().strip() or not short(path).startswith("tests/"))
-    quiet = [short(path) for path in written if not ast.get_docstring(ast.parse(path.read_text()))]
+    quiet = [short(path) for path in written if not ast.get_docstring(tree(path))]
     assert not quiet, "begin with a docstring that says what the file holds, and its promises: " + ", ".join(quiet)
 
 

@@ -46,8 +46,8 @@ from simulator.world import World
 
 MERCHANT, OTHER, STRANGER = "m1", "m2", "m9"
 SECRETS = {MERCHANT: "secret-one", OTHER: "secret-two"}
-# Long enough for an answer from the same process, short enough to wait for silence.
-PATIENCE_S = 0.3
+# Longer than any answer takes on a busy machine; where silence is meant, nobody wants to wait so long.
+PATIENCE_S, SILENCE_S = 60.0, 0.3
 # When the attempts of the suite were made.
 MADE_MS = time.time_ns() // 1_000_000
 
@@ -70,8 +70,6 @@ class Bench(Protocol):
 
     channel: Channel
     callbacks: CallbackReader
-    # How long the suite waits for answers.
-    patience_s: float
     # Where a callback's signature is, and whether it covers a time of sending.
     signs_in_headers: bool
     signs_time: bool
@@ -85,6 +83,14 @@ class Bench(Protocol):
         was executed. SILENT_BEFORE, SILENT_AFTER: no answer comes. BAD_SIGNATURE, UNKNOWN_WORD: the answer is wrong.
         NO_MONEY: payers are declined.
         """
+        ...
+
+    def struck(self) -> int:
+        """Tell how many requests have met a fault so far."""
+        ...
+
+    def patience(self) -> AbstractAsyncContextManager[object]:
+        """Wait for an answer as long as it makes sense now, then raise TimeoutError."""
         ...
 
     async def pay(self) -> None:
@@ -120,7 +126,7 @@ async def ask(bench: Bench, operation: str, requests: Sequence[Any]) -> dict[str
     numbers = [request.number for request in requests]
     heard: list[Answer] = []
     try:
-        async with asyncio.timeout(bench.patience_s):
+        async with bench.patience():
             async for answers in getattr(bench.channel, operation)(requests):
                 assert isinstance(answers, list), "answers come in lists"
                 heard += answers
@@ -132,6 +138,24 @@ async def ask(bench: Bench, operation: str, requests: Sequence[Any]) -> dict[str
     assert {answer.number for answer in heard} <= set(numbers), "an answer to nobody"
     found = {answer.number: answer for answer in heard}
     return found | {number: Answer(number, Outcome.MAYBE, "TIMEOUT", Fault.CHANNEL) for number in silent}
+
+
+@asynccontextmanager
+async def silence(struck: Callable[[], int], after_s: float = SILENCE_S) -> AsyncIterator[None]:
+    """Raise TimeoutError in the block soon after a request has met a fault, however long it takes to arrive."""
+    before = struck()
+    async with asyncio.timeout(PATIENCE_S) as patience:
+
+        async def watch() -> None:
+            while struck() == before:
+                await asyncio.sleep(0.005)
+            patience.reschedule(asyncio.get_running_loop().time() + after_s)
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
 
 
 # --- the sandbox ------------------------------------------------------------------------------------------------------
@@ -176,9 +200,9 @@ _SANDBOX_FAULTS = {
 class SandboxBench:
     """The sandbox channel against a real sandbox in this process."""
 
-    patience_s = PATIENCE_S
     signs_in_headers = signs_time = True
     payers_begin = False
+    _is_silent = False
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -188,11 +212,18 @@ class SandboxBench:
         self.callbacks: CallbackReader = SandboxCallbacks(config)
 
     async def fault(self, name: str) -> None:
+        self._is_silent = name.startswith("SILENT")
         self._line.fault = name if name in ("LOST_BEFORE", "LOST_AFTER", "UNKNOWN_WORD") else ""
         for kind in _SANDBOX_FAULTS.values():
             await self._world.inject({"channel_id": "c1", "kind": kind, "share": 0.0})
         if name in _SANDBOX_FAULTS:
             await self._world.inject({"channel_id": "c1", "kind": _SANDBOX_FAULTS[name], "share": 1.0})
+
+    def struck(self) -> int:
+        return self._world.channel("c1").faults.hit_count
+
+    def patience(self) -> AbstractAsyncContextManager[object]:
+        return silence(self.struck) if self._is_silent else asyncio.timeout(PATIENCE_S)
 
     async def pay(self) -> None:
         """Wait for nobody: this channel answers at once."""
@@ -255,22 +286,25 @@ class _SilentBank:
     def __init__(self, bank: ExampleBank) -> None:
         self._bank = bank
         self.fault = ""
+        self.swallowed = 0
 
     async def post(self, operation: str, body: bytes, merchant_no: str, signature: str) -> tuple[bytes, str]:
-        if self.fault == "SILENT_BEFORE" and operation == "charge":
-            await asyncio.sleep(60)
-        answer = await self._bank.post(operation, body, merchant_no, signature)
-        if self.fault == "SILENT_AFTER" and operation == "charge":
-            await asyncio.sleep(60)
+        is_silent = self.fault.startswith("SILENT") and operation == "charge"
+        answer = b"", ""
+        if not (is_silent and self.fault == "SILENT_BEFORE"):
+            answer = await self._bank.post(operation, body, merchant_no, signature)
+        if is_silent:
+            self.swallowed += 1
+            await asyncio.sleep(2 * PATIENCE_S)
         return answer
 
 
 class TemplateBench:
     """The template against its example bank."""
 
-    patience_s = PATIENCE_S
     signs_in_headers = signs_time = True
     payers_begin = False
+    _is_silent = False
 
     def __init__(self) -> None:
         self._bank = ExampleBank(dict(SECRETS))
@@ -280,7 +314,14 @@ class TemplateBench:
         self.callbacks: CallbackReader = template.TemplateCallbacks(config)
 
     async def fault(self, name: str) -> None:
+        self._is_silent = name.startswith("SILENT")
         self._bank.fault = self._line.fault = name
+
+    def struck(self) -> int:
+        return self._line.swallowed
+
+    def patience(self) -> AbstractAsyncContextManager[object]:
+        return silence(self.struck) if self._is_silent else asyncio.timeout(PATIENCE_S)
 
     async def pay(self) -> None:
         """Wait for nobody: this channel answers at once."""
@@ -334,24 +375,23 @@ _WIRE_FAULTS = {
     "UNKNOWN_WORD": "ANSWER_UNKNOWN_WORD",
     "NO_MONEY": "DECLINE_NO_FUNDS",
 }
-# Longer than any answer takes on a busy machine; where silence is meant, nobody wants to wait so long.
-WIRE_LIMITS = HttpLimits(connections_max=20, connect_s=5.0, total_s=15.0)
-SILENCE_S = 0.8
+WIRE_LIMITS = HttpLimits(connections_max=20, connect_s=PATIENCE_S, total_s=PATIENCE_S)
 _tls = functools.cache(ssl.create_default_context)
 
 
-class _Wire(HttpTransport):
+class Wire(HttpTransport):
     """A transport whose other end can be taken away (then nobody listens where requests go), or is known to be silent."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, struck: Callable[[], int]) -> None:
         super().__init__(WIRE_LIMITS, tls=_tls())
         self._base_url = base_url
+        self.struck = struck
         self.fault = ""
 
     async def send(self, method: str, url: str, **more: Any) -> Reply | Lost:
         where = url.replace(self._base_url, "http://127.0.0.1:1") if self.fault == "REFUSED" else url
         try:
-            async with asyncio.timeout(SILENCE_S if self.fault.startswith("SILENT") else None):
+            async with silence(self.struck) if self.fault.startswith("SILENT") else asyncio.timeout(PATIENCE_S):
                 return await super().send(method, where, **more)
         except TimeoutError:
             return Lost(Outcome.MAYBE, "TIMEOUT", Fault.CHANNEL)
@@ -360,9 +400,7 @@ class _Wire(HttpTransport):
 class WireBench:
     """What the benches of all wires have in common: faults, payers and truth are the sandbox's."""
 
-    patience_s = 60.0
-
-    def __init__(self, world: World, transport: _Wire) -> None:
+    def __init__(self, world: World, transport: Wire) -> None:
         self._world = world
         self._transport = transport
 
@@ -372,6 +410,12 @@ class WireBench:
             await self._world.inject({"channel_id": "c1", "kind": kind, "share": 0.0})
         if name in _WIRE_FAULTS:
             await self._world.inject({"channel_id": "c1", "kind": _WIRE_FAULTS[name], "share": 1.0})
+
+    def struck(self) -> int:
+        return self._transport.struck()
+
+    def patience(self) -> AbstractAsyncContextManager[object]:
+        return asyncio.timeout(PATIENCE_S)
 
     async def pay(self) -> None:
         await self._world.advance(60)
@@ -401,7 +445,7 @@ def wire_account(kind: str, merchant_no: str) -> WireAccount:
 
 
 @asynccontextmanager
-async def wired(directory: Path, kind: str) -> AsyncIterator[tuple[World, _Wire, str, list[HubAccount]]]:
+async def wired(directory: Path, kind: str) -> AsyncIterator[tuple[World, Wire, str, list[HubAccount]]]:
     """Serve one wire for the suite's two merchants; give the world, a transport, the wire's address and the hub's accounts."""
     accounts = [wire_account(kind, merchant_no) for merchant_no in SECRETS]
     wires = Wires(accounts)
@@ -412,7 +456,7 @@ async def wired(directory: Path, kind: str) -> AsyncIterator[tuple[World, _Wire,
     base_url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     await world.start()
     await wires.start(world, bound, base_url=base_url)
-    transport = _Wire(base_url)
+    transport = Wire(base_url, lambda: world.channel("c1").faults.hit_count)
     hub = [HubAccount(account.merchant_no, (Credentials(1, account.hub),)) for account in accounts]
     try:
         yield world, transport, f"{base_url}/{kind}", hub
@@ -444,7 +488,7 @@ class UnionPayBench(WireBench):
     signs_in_headers = signs_time = False
     payers_begin = False
 
-    def __init__(self, world: World, transport: _Wire, base_url: str) -> None:
+    def __init__(self, world: World, transport: Wire, base_url: str) -> None:
         super().__init__(world, transport)
         config = unionpay_config(base_url)
         self.channel: Channel = UnionPayChannel(config, transport)
@@ -484,7 +528,7 @@ class AlipayBench(WireBench):
     signs_in_headers = signs_time = False
     payers_begin = True
 
-    def __init__(self, world: World, transport: _Wire, base_url: str, accounts: Sequence[HubAccount]) -> None:
+    def __init__(self, world: World, transport: Wire, base_url: str, accounts: Sequence[HubAccount]) -> None:
         super().__init__(world, transport)
         settings = {"base_url": f"{base_url}/gateway.do", "connections_max": 20}
         key_mode = [
@@ -535,7 +579,7 @@ class WechatpayBench(WireBench):
     signs_in_headers = signs_time = True
     payers_begin = False
 
-    def __init__(self, world: World, transport: _Wire, base_url: str, accounts: Sequence[HubAccount]) -> None:
+    def __init__(self, world: World, transport: Wire, base_url: str, accounts: Sequence[HubAccount]) -> None:
         super().__init__(world, transport)
         merchants = [account._replace(terms=account.credentials[0].values) for account in accounts]
         settings = {"base_url": base_url, "connections_max": 20}

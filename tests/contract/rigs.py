@@ -29,7 +29,7 @@ from simulator.wire.accounts import Account
 from simulator.wire.iso20022.credentials import account_no
 from simulator.wire.server import KINDS, Wires, bind
 from simulator.world import World
-from tests.contract.benches import number
+from tests.contract.benches import PATIENCE_S, number, silence
 from tests.unit.sandbox_kit import Heard, Hook, hooked
 
 MERCHANTS = {
@@ -39,8 +39,6 @@ MERCHANTS = {
     "iso20022": ("CORP0001", "CORP0002"),
 }
 AMOUNT_MINOR = 10_000
-# What answers in this process has answered by then; what is known to be silent is not waited for so long.
-PATIENCE_S, SILENCE_S = 10.0, 0.3
 PAYEES = {
     "alipay": Payee(PayeeKind.LOGON, "payee@example.com", "李明"),
     "wechatpay": Payee(PayeeKind.USER, "o-payee", "李明"),
@@ -106,10 +104,13 @@ class Rig:
     async def fault(self, name: str, share: float = 1.0) -> None:
         await self.world.inject({"channel_id": self.kind, "kind": name, "share": share})
 
+    def _struck(self) -> int:
+        return self.world.channel(self.kind).faults.hit_count
+
     async def ask(self, operation: str, request: Any, *, is_silent: bool = False) -> Any:
         """Ask as the connector does: silence, if there is some, is MAYBE."""
         try:
-            async with asyncio.timeout(SILENCE_S if is_silent else PATIENCE_S):
+            async with silence(self._struck) if is_silent else asyncio.timeout(PATIENCE_S):
                 async for answers in getattr(self.channel, operation)([request]):
                     (answer,) = answers
                     return answer

@@ -1,7 +1,7 @@
 """What Paydesk relies on where money is paid out, collected and stated by a bank: our client against a bank on the wire."""
 
-import asyncio
 import datetime
+import functools
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from lxml import etree
 
-from channels.http import HttpLimits, HttpTransport
+from channels.http import HttpTransport
 from channels.iso20022 import messages, signing
 from channels.iso20022.carriers import HttpCarrier
 from channels.iso20022.client import Iso20022Bills, Iso20022Channel
@@ -37,11 +37,12 @@ from simulator.wire.iso20022.credentials import account_no, make_keys
 from simulator.wire.server import Wires, bind
 from simulator.world import World
 from storage.desk import AccountRow
-from tests.contract.benches import now_ms
+from tests.contract.benches import WIRE_LIMITS, Wire, now_ms, silence
 
 OURS, OTHER, STRANGER = "CORP0001", "CORP0002", "CORP0009"
 AMOUNT_MINOR = 680_000
-TIMEOUT_S = 0.7
+# Made once: they take a third of a second.
+keys_of = functools.cache(make_keys)
 SCHEMAS = Path(__file__).parent.parent / "vectors" / "iso20022"
 
 
@@ -67,18 +68,23 @@ class Bank:
             for a in accounts
         ]  # fmt: skip
         self.config = Iso20022Config.of(channel_id="bank", settings={"base_url": base_url}, accounts=rows)
-        self.channel = self.client(self.config)
+        self.transport = Wire(base_url, self.struck)
+        self.channel = self.client(self.config, self.transport)
         self.bills = Iso20022Bills(self.config)
 
     @staticmethod
-    def client(config: Iso20022Config) -> Iso20022Channel:
-        carrier = HttpCarrier(config.base_url, HttpTransport(HttpLimits(total_s=TIMEOUT_S)), clock_ms=now_ms)
+    def client(config: Iso20022Config, transport: HttpTransport) -> Iso20022Channel:
+        carrier = HttpCarrier(config.base_url, transport, clock_ms=now_ms)
         return Iso20022Channel(config, carrier, clock_ms=now_ms)
 
     async def ask(self, operation: str, *requests: Any) -> list[Answer]:
         return [answer async for batch in getattr(self.channel, operation)(requests) for answer in batch]
 
+    def struck(self) -> int:
+        return self.world.channel("bank").faults.hit_count
+
     async def fault(self, kind: str, share: float = 1.0) -> None:
+        self.transport.fault = "SILENT" if share and kind.startswith("TIMEOUT") else ""
         await self.world.inject({"channel_id": "bank", "kind": kind, "share": share})
 
     async def paid_minor(self, kind: str = "PAYOUT") -> list[int]:
@@ -97,7 +103,7 @@ class Bank:
 @pytest_asyncio.fixture
 async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
     wanted = [Wanted("iso20022", "bank", number) for number in (OURS, OTHER)]
-    accounts = open_accounts(tmp_path, wanted, {"iso20022": make_keys})
+    accounts = open_accounts(tmp_path, wanted, {"iso20022": keys_of})
     wires = Wires(accounts)
     profile = Profile("bank", amount_triggers=False, payout_delay_ms=2_000, fee_bps=10)
     world = World(tmp_path, seed=7, channels=[profile], merchants={OURS: "", OTHER: ""}, voices=wires.voices)
@@ -158,7 +164,7 @@ async def test_silence_may_have_paid_and_a_question_tells(bank: Bank, fault: str
 
 
 async def test_a_bank_that_is_not_there_proves_that_nothing_was_sent(bank: Bank) -> None:
-    nowhere = bank.client(Iso20022Config("bank", bank.config.carrier, "http://127.0.0.1:9", "", "", bank.config.accounts))
+    nowhere = bank.client(Iso20022Config("bank", bank.config.carrier, "http://127.0.0.1:9", "", "", bank.config.accounts), HttpTransport(WIRE_LIMITS))
     answers = [a async for batch in nowhere.payout([payout(), payout("P2")]) for a in batch]
     assert {(a.outcome, a.fault) for a in answers} == {(Outcome.NOT_SENT, Fault.CHANNEL)}
     await nowhere.aclose()
@@ -294,6 +300,7 @@ async def test_a_damaged_statement_is_not_read(bank: Bank, fault: str, reason: s
 async def test_who_stops_listening_is_left_alone(bank: Bank) -> None:
     await bank.fault("TIMEOUT_TAKEN")
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(anext(aiter(bank.channel.debit([debit()]))), 0.3)
+        async with silence(bank.struck, after_s=0.05):  # sooner than any patience ends
+            await anext(aiter(bank.channel.debit([debit()])))
     await bank.fault("TIMEOUT_TAKEN", 0)
     assert (await bank.ask("query", Lookup("D1", OURS)))[0].outcome is Outcome.DONE

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,12 @@ from tests.contract.benches import (
     ask,
     now_ms,
     number,
+    silence,
 )
 
 AMOUNT_MINOR = 10_000
 DECLINED_MINOR = 10_051
 STALE_MS = 3_600_000
-# Long enough for a request to arrive, and shorter than any patience.
-STOP_S = 0.25
 
 
 def charge(name: str = "n1", **changes: Any) -> Charge:
@@ -276,7 +276,8 @@ class TestChannelContract:
     async def test_who_stops_listening_is_left_alone(self, bench: Bench) -> None:
         await bench.fault("SILENT_AFTER")
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(anext(aiter(bench.channel.charge([charge()]))), STOP_S)
+            async with silence(bench.struck, after_s=0.05):  # sooner than any patience ends
+                await anext(aiter(bench.channel.charge([charge()])))
         await bench.fault("")
         await bench.pay()
         assert (await one(bench, "query", lookup())).outcome is Outcome.DONE
@@ -339,9 +340,9 @@ class TestChannelContract:
         assert refusal == "MALFORMED" or (refusal == "SIGNATURE_INVALID" and not bench.signs_in_headers)
 
     async def test_five_megabytes_are_refused_in_no_time(self, bench: Bench) -> None:
-        begin_ms = now_ms()
+        begin_s = time.process_time()  # of this process, whoever else is busy
         assert self.refusal_of(bench, {}, b"x" * 5_000_000) == "SIGNATURE_INVALID"
-        assert now_ms() - begin_ms < 1_000
+        assert time.process_time() - begin_s < 1
 
     async def test_the_acknowledgement_is_what_the_channel_expects(self, bench: Bench) -> None:
         content_type, body = bench.callbacks.acknowledgement()

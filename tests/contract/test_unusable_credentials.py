@@ -1,6 +1,7 @@
 """Whatever one tenant has put in as keys and certificates, its channel is made: others take their money through it."""
 
 import base64
+import functools
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ def odd(pem: str) -> str:
     return f"{first}\n{base64.encodebytes(der).decode()}{last}\n"
 
 
+@functools.cache
 def variants() -> dict[str, dict[str, str]]:
     """Return values by material: of another kind, unknown, cut off, and good ones that do not belong together."""
     key = ec.generate_private_key(ec.SECP256R1())

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -20,7 +19,6 @@ from servers.grpc_server import SERVICES, service_names
 from servers.identity import RULES
 from tests.end_to_end.conftest import Api, House, State, fresh, order, refused, until
 
-pytestmark = pytest.mark.xdist_group("deployment")
 Health = channels_pb2.ChannelHealth.State
 Code = grpc.StatusCode
 

@@ -11,7 +11,6 @@ import pytest
 from protos.paydesk.v1 import channels_pb2, common_pb2, events_pb2, payments_pb2, routing_pb2, simulator_pb2
 from tests.end_to_end.conftest import Api, House, State, fresh, order, refusal_of, refused
 
-pytestmark = pytest.mark.xdist_group("deployment")
 Code = grpc.StatusCode
 
 

@@ -13,7 +13,6 @@ from protos.paydesk.v1 import common_pb2, payments_pb2
 from simulator.codec import encode, sign
 from tests.end_to_end.conftest import Api, House, State, fresh, until
 
-pytestmark = pytest.mark.xdist_group("deployment")
 SECRET, MERCHANT = "secret-of-R100", "R100"
 
 

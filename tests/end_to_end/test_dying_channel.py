@@ -1,12 +1,8 @@
 """Stories 10 and 11: a channel dies and returns; payers without funds are no illness."""
 
-import pytest
-
 from ops.drill import Scene, dying_channel
 from protos.paydesk.v1 import common_pb2
 from tests.end_to_end.conftest import Api, House
-
-pytestmark = pytest.mark.xdist_group("deployment")
 
 
 async def test_a_channel_dies_and_returns(house: House, shop: Api) -> None:

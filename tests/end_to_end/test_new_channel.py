@@ -2,15 +2,12 @@
 
 import urllib.request
 
-import pytest
 from google.protobuf import struct_pb2
 
 from domain.permissions import PLATFORM, PLATFORM_ROLES
 from ops.deployment import make_key
 from protos.paydesk.v1 import channels_pb2
 from tests.end_to_end.conftest import Api, House, fresh, until
-
-pytestmark = pytest.mark.xdist_group("deployment")
 
 
 def test_a_new_channel_has_its_connector_within_seconds(house: House) -> None:

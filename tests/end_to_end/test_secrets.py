@@ -27,8 +27,6 @@ from storage import approval_policies, credentials
 from storage.credentials import OwnerKind
 from tests.end_to_end.conftest import Api, House, fresh, until
 
-pytestmark = pytest.mark.xdist_group("deployment")
-
 ACCOUNT, FIRST, SECOND = "shop_instant", "secret-of-I100", "the second secret of I100"
 # Connectors and the sandbox look for changes every two seconds.
 HEARD_S = 3.0

@@ -4,12 +4,9 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from protos.paydesk.v1 import channels_pb2, common_pb2, payments_pb2, simulator_pb2
 from tests.end_to_end.conftest import Api, House, State, order, until
 
-pytestmark = pytest.mark.xdist_group("deployment")
 Kind = simulator_pb2.Fault.Kind
 Health = channels_pb2.ChannelHealth.State
 

@@ -4,14 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import httpx
-import pytest
 
 from ops import wires
 from ops.demo.payers import step_of
 from protos.paydesk.v1 import common_pb2, payments_pb2, simulator_pb2
 from tests.end_to_end.conftest import Api, House, State, fresh, order, until
 
-pytestmark = pytest.mark.xdist_group("deployment")
 Kind = simulator_pb2.Fault.Kind
 
 

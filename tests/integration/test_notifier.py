@@ -190,7 +190,7 @@ async def test_an_endpoint_that_hangs_does_not_hold_up_others(database: Database
     async with Endpoint(lambda post: None) as dead, Endpoint() as endpoint:
         await database.run(fill, dead.url, endpoint.url)
         async with notifying(database, timeout_s=1.0, per_endpoint=4) as notifier:
-            await until(lambda: len(endpoint.posts) == 50, patience_s=0.9)
+            await until(lambda: len(endpoint.posts) == 50, patience_s=20)  # in turn they would take 50 s
             await until(lambda: notifier._hanging == {"dead"})
             assert dead.open_max == 4
             tried = len(dead.posts)

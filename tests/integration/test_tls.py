@@ -11,7 +11,8 @@ import pytest
 
 from domain.expiry import DAY_MS
 from ops import processes
-from ops.deployment import CannotStart, Deployment
+from ops.deployment import Deployment
+from ops.mistakes import CannotStart
 from ops.settings import Settings
 from protos.paydesk.v1 import identity_pb2, identity_pb2_grpc
 from servers import certificates

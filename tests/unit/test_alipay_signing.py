@@ -269,13 +269,13 @@ class TestCallbacks:
             self.read(notice(**TRADE | changes))
 
     @given(st.binary(max_size=300))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_garbage_is_refused_and_nothing_else_happens(self, body: bytes) -> None:
         with pytest.raises(CallbackRefused):
             self.read(body)
 
     @given(st.dictionaries(st.text(max_size=8), st.text(max_size=20), max_size=8))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_whatever_is_signed_is_read_or_refused(self, fields: dict[str, str]) -> None:
         with suppress(CallbackRefused):
             self.read(notice(**TRADE | {k: v for k, v in fields.items() if k.isidentifier() and k != "key"}))

@@ -79,6 +79,7 @@ class Scene:
     def __init__(self, reply: Reply, limits: Limits | None = None, policy: HealthPolicy | None = None) -> None:
         self.channel = FakeChannel(reply)
         self.heard: list[Evidence] = []
+        self.reports: list[list[Evidence]] = []
         self.learnt: list[Learned] = []
         self.words: list[str] = []
         self.storage_fails = 0
@@ -116,13 +117,14 @@ class Scene:
     async def _report(self, batch: list[TenantEvidence]) -> list[str]:
         if self.router_fails:
             raise ConnectionError("no router")
-        self.heard += [item.evidence for item in batch]
+        self.reports.append([item.evidence for item in batch])
+        self.heard += self.reports[-1]
         return ["APPLIED"] * len(batch)
 
     async def ask(self, operation: Operation, *numbers: str) -> None:
         await self.connector.dispatch([task(operation, number) for number in numbers])
 
-    async def hears(self, count: int, within_s: float = 2.0) -> list[Evidence]:
+    async def hears(self, count: int, within_s: float = 20.0) -> list[Evidence]:
         """Wait until so much was reported, then a moment longer to see that it is not more."""
         end_s = time.monotonic() + within_s
         while len(self.heard) < count and time.monotonic() < end_s:
@@ -159,10 +161,10 @@ async def test_every_operation_reaches_its_method_and_its_answer_the_router(oper
 
 async def test_silence_is_maybe_when_patience_ends_and_not_before() -> None:
     scene = Scene(is_silent)
+    begin_s = time.monotonic()
     await scene.ask(Operation.CHARGE, "n1")
-    await asyncio.sleep(0.05)
-    assert scene.heard == []
     (said,) = await scene.hears(1)
+    assert time.monotonic() - begin_s >= 0.1
     assert (said.outcome, said.reason, said.fault) == (Outcome.MAYBE, "TIMEOUT", Fault.CHANNEL)
     assert (await scene.idle())["in_flight"] == 0
 
@@ -174,10 +176,9 @@ async def test_a_slow_payment_does_not_hold_its_batch() -> None:
 
     scene = Scene(one_is_slow, Limits(timeout_s=0.3))
     await scene.ask(Operation.CHARGE, "fast", "slow")
-    await asyncio.sleep(0.05)
-    assert [(said.attempt_no, said.outcome) for said in scene.heard] == [("fast", Outcome.DONE)]
     heard = await scene.hears(2)
-    assert (heard[1].attempt_no, heard[1].outcome) == ("slow", Outcome.MAYBE)
+    assert [(said.attempt_no, said.outcome) for said in heard] == [("fast", Outcome.DONE), ("slow", Outcome.MAYBE)]
+    assert [len(report) for report in scene.reports] == [1, 1]
 
 
 async def test_f14_answers_after_our_patience_are_not_reported() -> None:
@@ -213,10 +214,18 @@ def pays_after(wait_s: float) -> Reply:
 
 
 async def test_an_answer_tells_of_the_moment_when_it_was_asked_for() -> None:
-    scene, before_ms = Scene(pays_after(0.05)), time.time_ns() // 1_000_000
+    asked_ms = 0
+
+    async def looks_at_the_clock(requests: Sequence[Any]) -> AsyncIterator[list[Answer]]:
+        nonlocal asked_ms
+        asked_ms = time.time_ns() // 1_000_000
+        await asyncio.sleep(0.05)
+        yield [done(request) for request in requests]
+
+    scene, before_ms = Scene(looks_at_the_clock), time.time_ns() // 1_000_000
     await scene.ask(Operation.QUERY, "n1")
     (said,) = await scene.hears(1)
-    assert before_ms <= said.time_ms < before_ms + 50
+    assert before_ms <= said.time_ms <= asked_ms
 
 
 async def test_an_answer_is_reported_once_however_often_it_comes() -> None:
@@ -291,9 +300,8 @@ async def test_the_rate_of_the_contract_is_kept() -> None:
     begin_s = time.monotonic()
     for index in range(15):
         await scene.ask(Operation.CHARGE, *[f"n{index}-{place}" for place in range(10)])
-    await scene.hears(150, within_s=5)
-    took_s = time.monotonic() - begin_s
-    assert 0.4 < took_s < 2.0, "a second's worth at once, then 100 a second"
+    await scene.hears(150, within_s=10)
+    assert time.monotonic() - begin_s > 0.4, "a second's worth at once, then 100 a second"
 
 
 async def test_waiting_for_the_rate_costs_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +336,7 @@ async def test_what_has_waited_until_its_order_expired_never_leaves() -> None:
     soon_ms = time.time_ns() // 1_000_000 + 300
     await scene.connector.dispatch([task(Operation.CHARGE, "first"), task(Operation.CHARGE, "late", soon_ms)])
     assert {said.attempt_no: said.outcome for said in await scene.hears(1)} == {"first": Outcome.DONE}
-    (_, late) = await scene.hears(2, within_s=3)
+    (_, late) = await scene.hears(2)
     assert (late.attempt_no, late.outcome, late.reason, late.fault) == ("late", Outcome.NOT_SENT, "EXPIRED", Fault.LOCAL)
     assert scene.channel.asked == [("charge", ["first"])]
 
@@ -418,10 +426,9 @@ async def test_a_lost_router_stops_nothing() -> None:
 
 
 async def test_dispatch_answers_before_the_channel_does() -> None:
-    scene = Scene(is_silent, Limits(timeout_s=5))
-    begin_s = time.monotonic()
-    await scene.ask(Operation.CHARGE, "n1")
-    assert time.monotonic() - begin_s < 0.2
+    scene = Scene(is_silent, Limits(timeout_s=60))
+    await asyncio.wait_for(scene.ask(Operation.CHARGE, "n1"), 10)
+    assert (scene.heard, (await scene.idle())["in_flight"]) == ([], 1)
 
 
 class LearningChannel(FakeChannel):

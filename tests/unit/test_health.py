@@ -251,7 +251,7 @@ class TestBreaker:
             max_size=150,
         )
     )
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def test_whatever_happens_the_snapshot_is_sound(self, events: list[tuple[str, OutcomeClass, int, bool]]) -> None:
         health, now_ms, version = fresh(), 1_000_000, 0
         for name, outcome_class, number, flag in events:

@@ -156,7 +156,7 @@ async def test_a_slow_batch_does_not_hold_the_next_one() -> None:
     slow.cancel()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     bursts=st.lists(st.integers(1, 40), max_size=12),
     batch_max=st.integers(1, 20),

@@ -58,7 +58,7 @@ TABLES = st.builds(
 
 
 @given(TABLES, SNAPSHOTS, st.integers(1, 9_000), st.sampled_from([frozenset(), frozenset({"wx"})]), st.floats(0, 0.999))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_under_the_same_table_a_decision_is_the_same(
     table: RoutingTable, snapshots: tuple[HealthSnapshot, ...], amount_minor: int, tried: frozenset[str], draw: float
 ) -> None:

@@ -408,7 +408,7 @@ RULES = st.lists(
     st.sampled_from([0.0, 0.05, 1.0]),
     st.frozensets(st.sampled_from(NAMES), max_size=2),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_decision_is_sound(
     accounts: tuple[Account, ...],
     snapshots: tuple[HealthSnapshot, ...],

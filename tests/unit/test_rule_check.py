@@ -84,7 +84,7 @@ def test_nothing_is_said_that_is_not_known(when: str) -> None:
     st.sampled_from(["CAR", "TRAVEL"]),
     st.floats(0, 100),
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_never_holds_holds_for_nobody(
     texts: list[str], amount_minor: int, source: str, product: str, score: float
 ) -> None:

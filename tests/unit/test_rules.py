@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Sequence
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -119,7 +119,7 @@ class TestCompile:
         assert len(compile_rules([rule(when)]).rules) == 1
 
     @given(st.text(alphabet="order.channelmtsizx_()[]'\"\\/&|!=<>+-*%?: \n0123,{}r", max_size=60))
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     def test_any_text_compiles_or_is_refused(self, when: str) -> None:
         try:
             compiled = compile_rules([rule(when)])
@@ -130,9 +130,9 @@ class TestCompile:
     def test_the_longest_texts_end_soon(self) -> None:
         text = " || ".join(["order.amount_minor > 1"] * 150)
         compiled = compile_rules([rule(text)])
-        start_s = perf_counter()
+        start_s = thread_time()
         compiled.verdict(ORDER, CHANNELS)
-        assert perf_counter() - start_s < 0.05
+        assert thread_time() - start_s < 0.05
 
     def test_travels_as_text(self) -> None:
         compiled = compile_rules([rule("order.amount_minor > 1")])
@@ -219,7 +219,7 @@ TEXTS = (
         max_size=12,
     ),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_remembered_is_what_each_order_would_get_alone(
     texts: list[str], orders: list[tuple[int, str, str, str]]
 ) -> None:
@@ -239,10 +239,10 @@ def test_many_rules_cost_little_more_than_those_that_concern_an_order() -> None:
         orders = [{**ORDER, "amount_minor": 10 + n} for n in range(3_000)]
         for order in orders[:500]:
             compiled.verdict(order, CHANNELS)
-        start_s = perf_counter()
+        start_s = thread_time()
         for order in orders:
             compiled.verdict(order, CHANNELS)
-        return perf_counter() - start_s
+        return thread_time() - start_s
 
     assert min(measured_s(200) for _ in range(3)) < 8 * min(measured_s(10) for _ in range(3))
 

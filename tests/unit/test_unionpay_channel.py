@@ -2,8 +2,8 @@
 
 import base64
 import contextlib
-import datetime
 import json
+import time
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -313,11 +313,11 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 
 
 def test_a_megabyte_of_braces_is_read_in_no_time() -> None:
-    began = datetime.datetime.now(tz=datetime.UTC)
+    began_s = time.process_time()  # of this process, whoever else is busy
     for body in (b"a=" + b"{" * 1_000_000, b"a=" + b"{}[" * 300_000, b"&" * 1_000_000, b"a=1&" * 200_000):
         with contextlib.suppress(ValueError):
             messages.read_answer(body)
-    assert (datetime.datetime.now(tz=datetime.UTC) - began).total_seconds() < 1
+    assert time.process_time() - began_s < 1
 
 
 # --- what it means ---------------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ async def test_a_payer_pays_on_the_page_and_comes_back(hub: Hub) -> None:
     assert len(answer.action_value) < 8_192
     assert (await hub.ask("query", Lookup(number("n1"), MERCHANT))).outcome is Outcome.NOT_FOUND, "nobody has posted it"
     form = Form.of(answer.action_value)
-    async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
+    async with httpx.AsyncClient(follow_redirects=True, trust_env=False, verify=False) as browser:
         page = await browser.post(form.action, data=form.fields)
         assert "10000" in page.text and page.status_code == 200
         assert (await browser.post(form.action, data=form.fields)).url == page.url, (
@@ -222,7 +222,7 @@ async def test_an_answer_to_another_question_proves_nothing(hub: Hub) -> None:
     await hub.charge("n1")
     merchant = hub.config.merchants[MERCHANT]
     fields = await hub.channel._signed(merchant, messages.query(number("n1")))
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as http:
         said = messages.read_answer((await http.post(f"{hub.base_url}/gateway/api/queryTrans.do", data=fields)).content)
     assert merchant.trust.verify(said, now_ms=hub.world.real_ms())
     from channels.unionpay.client import _answers
@@ -287,7 +287,7 @@ async def test_a_card_is_bound_on_the_page(hub: Hub) -> None:
     form = Form.of(answer.action_value)
     mandate = MandateLookup(number("m1"), MERCHANT)
     assert (await hub.ask("query_mandate", mandate)).outcome is Outcome.NOT_FOUND
-    async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
+    async with httpx.AsyncClient(follow_redirects=True, trust_env=False, verify=False) as browser:
         page = await browser.post(form.action, data=form.fields)
         assert (await hub.ask("query_mandate", mandate)).outcome is Outcome.ACCEPTED
         await browser.post(str(page.url), data={"act": "pay"})
@@ -462,7 +462,7 @@ async def code(hub: Hub, path: str, changes: dict[str, str], *, resign: bool = T
     fields = {name: value for name, value in fields.items() if value}
     if resign and "signature" not in changes:
         fields["signature"] = signing.sign(fields, merchant.key)
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as http:
         reply = await http.post(f"{hub.base_url}{path}", data=fields)
     return messages.read_answer(reply.content)["respCode"]
 
@@ -494,7 +494,7 @@ async def test_the_gateway_refuses_what_the_manual_forbids(hub: Hub) -> None:
 async def test_an_answer_is_written_without_any_encoding(hub: Hub) -> None:
     merchant = hub.config.merchants[MERCHANT]
     fields = await hub.channel._signed(merchant, messages.query(number("n1")))
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as http:
         body = (await http.post(f"{hub.base_url}/gateway/api/queryTrans.do", data=fields)).content
     assert "查无此交易".encode() in body
     assert b"-----BEGIN CERTIFICATE-----\n" in body

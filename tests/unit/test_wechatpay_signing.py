@@ -103,7 +103,6 @@ class TestAnswers:
     def test_a_time_may_be_any_text(self, text: str) -> None:
         assert signing.is_timely({"wechatpay-timestamp": text}, now_ms=NOW_MS) in (True, False)
 
-    @settings(deadline=None)
     @given(st.dictionaries(st.sampled_from(sorted(kit.signed(b""))), st.text()), st.binary())
     def test_headers_may_be_any_texts(self, headers: dict[str, str], body: bytes) -> None:
         assert not signing.verified(headers, body, platform_key(), now_ms=NOW_MS)
@@ -228,7 +227,7 @@ class TestCallbacks:
         said = self.reader().read(headers=kit.signed(body), body=body, now_ms=NOW_MS).evidence
         assert (said.outcome, said.reason) == (Outcome.MAYBE, "UNKNOWN_WORD")
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(),
                         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
     def test_a_resource_may_hold_anything(self, value: object) -> None:

@@ -141,7 +141,7 @@ WINDOWS = st.builds(
 
 
 @given(WINDOWS, st.integers(0, 1_100 * 60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_spans_ends_and_moments_agree(made: Window, minute: int) -> None:
     at = T0 + minute * 60_000
     spans = list(made.spans(T0 - WEEK_MS, T0 + 8 * WEEK_MS))
@@ -152,7 +152,7 @@ def test_spans_ends_and_moments_agree(made: Window, minute: int) -> None:
 
 
 @given(WINDOWS, WINDOWS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_windows_overlap_when_a_moment_lies_in_both(one: Window, other: Window) -> None:
     spans = [list(made.spans(T0, T0 + 8 * WEEK_MS)) for made in (one, other)]
     meet = any(max(a[0], b[0]) < min(a[1], b[1]) for a in spans[0] for b in spans[1])
