@@ -17,11 +17,13 @@ from sqlalchemy import Connection
 
 from actors import meters
 from actors.directory import Directory
+from actors.lookout import REST_S, Lookout
 from domain.expiry import unreliable_from_ms
 from domain.refusals import Refused, Violation, invalid
 from storage import credentials as credential_store
 from storage import desk as desk_store
 from storage import expiry as expiry_store
+from storage.changes import Changes
 from storage.credentials import with_credentials
 from storage.database import Database, DatabaseUnavailable
 from storage.master_keys import MasterKeys
@@ -47,6 +49,8 @@ log = structlog.get_logger()
 DESK_POLL_S = 2.0
 
 _forever: set[asyncio.Task[Any]] = set()
+_told: dict[str, Changes] = {}
+_lookouts: dict[str, Lookout] = {}
 
 
 def clock_ms() -> int:
@@ -59,6 +63,22 @@ def _keep(work: Any) -> None:
     task = asyncio.get_running_loop().create_task(work)
     _forever.add(task)
     task.add_done_callback(_forever.discard)
+
+
+def _changes(database: Database) -> Changes:
+    """Return what tells all who live in this process of the desk's changes: one connection listens for them all."""
+    url = str(database.engine.url)
+    if url not in _told:
+        _told[url] = Changes(database)
+    return _told[url]
+
+
+def _lookout(database_url: str) -> Lookout:
+    """Return what looks for work for all errands of this process, on a connection that none of them holds up."""
+    if database_url not in _lookouts:
+        _lookouts[database_url] = Lookout(Database(database_url, pool_size=1))
+        _keep(_lookouts[database_url].run())
+    return _lookouts[database_url]
 
 
 async def router(*, shard: int, database_url: str, notify_url: str, directory: Directory) -> "Router":
@@ -75,7 +95,7 @@ async def router(*, shard: int, database_url: str, notify_url: str, directory: D
         notify_url=notify_url,
         registry=registry,
     )
-    await made.start()
+    await made.start(_changes(database).version)
     meters.Depths(registry, f"router-{shard}", directory.depths)
     _keep(meters.hand_over(registry, database, f"router-{shard}"))
     return made
@@ -161,8 +181,9 @@ async def _follow_desk(
     seen, used, forced = -1, _of_channel(desk, channel_id), desk.forced.get(channel_id)
     while True:
         try:
-            if seen != (seen := await database.run(desk_store.version)):
+            if await _changes(database).version() != seen:
                 desk = await database.run(_desk_with_credentials, vault)
+                seen = desk.version
                 await made.windows(desk.closing(channel_id))
                 if forced != (forced := desk.forced.get(channel_id)) and forced is not None:
                     await made.force(forced.state, forced.expire_ms, forced.reason)
@@ -185,6 +206,7 @@ async def sweeper(*, database_url: str, directory: Directory) -> "Sweeper":
     registry = CollectorRegistry()
     made = Sweeper(database=database, connector=directory.connector_mailbox, clock_ms=clock_ms, registry=registry)
     await made.start()
+    _lookout(database_url).watch("questions", made.rest.end)
     meters.Depths(registry, "sweeper", directory.depths)
     _keep(meters.hand_over(registry, database, "sweeper"))
     return made
@@ -200,6 +222,7 @@ async def sealer(*, database_url: str, data_dir: str, heads_file: str) -> "Seale
     heads = SignedHeads(Path(data_dir), file=Path(heads_file) if heads_file else None)
     made = Sealer(database, heads, registry=registry)
     _keep(made.run())
+    _lookout(database_url).watch("entries", made.rest.end)
     _keep(meters.hand_over(registry, database, "sealer"))
     return made
 
@@ -227,8 +250,9 @@ async def notifier(*, database_url: str, allow_private: bool, schedule_factor: f
     registry = CollectorRegistry()
     sender = WebhookSender(allow_private=allow_private)
     vault = Vault(MasterKeys(Path(key_file)))
-    made = Notifier(database, sender, vault, schedule_factor=schedule_factor, registry=registry)
+    made = Notifier(database, sender, vault, schedule_factor=schedule_factor, rest_s=REST_S, registry=registry)
     _keep(made.run())
+    _lookout(database_url).watch("notices", made.wake)
     _keep(meters.hand_over(registry, database, "notifier"))
     return made
 
@@ -313,8 +337,9 @@ async def _follow_sandbox(world: "World", database: Database, vault: Vault, seen
     while True:
         await asyncio.sleep(DESK_POLL_S)
         try:
-            if seen != (seen := await database.run(desk_store.version)):
+            if await _changes(database).version() != seen:
                 desk = await database.run(_desk_with_credentials, vault)
+                seen = desk.version
                 rows = [row for row in desk.channels.values() if row.kind == "sandbox"]
                 world.meet([Profile(row.channel_id, **row.settings.get("profile", {})) for row in rows])
                 world.learn(_shared_secrets(desk))

@@ -19,8 +19,6 @@ from storage.vault import Vault
 
 _log = structlog.get_logger("paydesk.notifier")
 
-# Looking for work when there is none: twice a second costs under 1 % of a core, and nobody waits longer for a notice.
-IDLE_S = 0.5
 # Under load, claims are gathered for this long: a claim costs the database as much for one event as for twenty.
 GATHER_S = 0.02
 # Results are gathered for this long: nobody waits for them but what follows in the same order.
@@ -43,7 +41,8 @@ class Notifier:
     is sent only after every earlier event of its order is delivered or dead. An endpoint that hangs holds its own places
     only: after a time-out it is tried one notice at a time until it answers.
 
-    `lease_s` must exceed twice the sender's time-out. `schedule_factor` shrinks the schedule of retries for a demo.
+    `lease_s` must exceed twice the sender's time-out. `schedule_factor` shrinks the schedule of retries for a demo. Where
+    there is nothing to do it looks for work every `rest_s`, and when it is woken.
     """
 
     def __init__(
@@ -55,6 +54,7 @@ class Notifier:
         lease_s: float = 60.0,
         batch_max: int = 100,
         poll_s: float = 0.2,
+        rest_s: float = 0.5,
         schedule_factor: float = 1.0,
         registry: prometheus_client.CollectorRegistry | None = None,
         draw: Callable[[], float] = random.random,
@@ -66,6 +66,7 @@ class Notifier:
         self._lease_s = lease_s
         self._batch_max = batch_max
         self._poll_s = poll_s
+        self._rest_s = max(rest_s, poll_s)
         self._schedule_factor = schedule_factor
         self._draw = draw
         self._per_tenant = sender.per_endpoint * CLAIMS_PER_PLACE
@@ -99,6 +100,10 @@ class Notifier:
         finally:
             self._ended.set()
 
+    def wake(self) -> None:
+        """Look for work now."""
+        self._wake_claims.set()
+
     async def drain(self) -> None:
         """Claim nothing more, and return when everything claimed has been recorded; `run` ends too."""
         self._draining = True
@@ -125,7 +130,7 @@ class Notifier:
             claims = await self._claim()
             for claim in claims:
                 self._begin(claim, group)
-            pause_s = self._poll_s if claims or self._held else min(pause_s * 1.5, max(IDLE_S, self._poll_s))
+            pause_s = self._poll_s if claims or self._held else min(pause_s * 1.5, self._rest_s)
             await asyncio.sleep(GATHER_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):

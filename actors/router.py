@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -134,11 +134,11 @@ class Router:
         self._cases = Counter("payment_cases", "Contradictions that need a person", ["kind"], registry=registry)
         self._replays = Counter("idempotency_replays", "Requests answered from what was there", registry=registry)
 
-    async def start(self) -> None:
+    async def start(self, newest_version: Callable[[], Awaitable[int]]) -> None:
         """Read the desk, and keep reading it as it changes."""
         await self._read_desk()
         await self._recall()
-        task = asyncio.get_running_loop().create_task(self._watch_desk())
+        task = asyncio.get_running_loop().create_task(self._watch_desk(newest_version))
         self._tasks.add(task)
 
     async def _recall(self) -> None:
@@ -173,11 +173,11 @@ class Router:
         if self._desk is not None and (later := self._desk.at(now_ms)) is not self._desk:
             self._take_desk(later)
 
-    async def _watch_desk(self) -> None:
+    async def _watch_desk(self, newest_version: Callable[[], Awaitable[int]]) -> None:
         while True:
             await asyncio.sleep(DESK_POLL_S)
             try:
-                if self._desk is None or await self._database.run(desk_store.version) != self._desk.version:
+                if self._desk is None or await newest_version() != self._desk.version:
                     await self._read_desk()
                 else:
                     await self._read_allowances()

@@ -7,14 +7,13 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from actors.lookout import REST_S, Rest
 from storage import audit as store
 from storage.database import Database, DatabaseUnavailable
 from storage.signed_heads import HeadsDamaged, SignedHeads
 
 log = structlog.get_logger()
 
-# How long an idle sealer sleeps: an entry may be changed unseen for so long.
-IDLE_S = 1.0
 # Ends of chains are signed so often, if they have moved.
 SIGN_S = 600.0
 # And at the latest after so many entries.
@@ -31,7 +30,8 @@ class Sealer:
         self._heads = heads
         self._signed: dict[str, int] = {}
         self._unsigned_count = 0
-        self._sign_due_s = time.monotonic() + IDLE_S
+        self.rest = Rest()
+        self._sign_due_s = time.monotonic()
         self._verify_due_s = time.monotonic() + VERIFY_S
         self._sealed = Counter("audit_entries_sealed", "Audit entries hung on their chains", registry=registry)
         self._lag = Gauge("audit_seal_lag_seconds", "Age of the oldest audit entry that is not sealed", registry=registry)
@@ -53,7 +53,7 @@ class Sealer:
                 log.exception("audit_not_sealed")
                 count = 0
             if count < store.SEAL_BATCH:
-                await asyncio.sleep(IDLE_S)
+                await self.rest.take(REST_S)
 
     async def step(self) -> int:
         """Seal one batch, and do what else is due; return how many entries were sealed."""

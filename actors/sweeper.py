@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
+from actors.lookout import REST_S, Rest
 from actors.mailbox import Mailbox
 from actors.messages import Operation, Task
 from channels.port import Lookup, RefundLookup, RefundRequest
@@ -24,8 +25,6 @@ log = structlog.get_logger()
 
 # Rows claimed at once. More would only wait in the connectors' mailboxes.
 BATCH_MAX = 500
-# How long an idle sweeper sleeps: the earliest promise is a first question after 5 s.
-IDLE_S = 1.0
 # Proposals that nobody decided about are looked for so often; a decision that comes too late is refused by itself.
 EXPIRE_S = 30.0
 
@@ -49,6 +48,7 @@ class Sweeper:
         self._clock_ms = clock_ms
         self._claims = Counter("sweeper_claims", "Due rows taken", ["kind"], registry=registry)
         self._expire_due_s = 0.0
+        self.rest = Rest()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -73,7 +73,7 @@ class Sweeper:
                 log.exception("sweep_failed")  # the next may go well, and nobody else does this work
                 claimed = 0
             if claimed < BATCH_MAX:
-                await asyncio.sleep(IDLE_S)
+                await self.rest.take(REST_S)
 
     async def sweep(self) -> int:
         """Claim what is due and ask about it; return how many rows were claimed."""

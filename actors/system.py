@@ -29,9 +29,9 @@ OBJECT_STORE_BYTES = 80 << 20
 
 # Long polls and slow channels keep calls open; more than this queues at the caller.
 MAX_CONCURRENCY = 400
-# What Ray starts on a head node for the sake of dashboards, autoscaling and logs in the driver's terminal. We use none of
-# it, and together it idles at 1 % of a core and 160 MB.
-_UNUSED = ("log_monitor", "monitor", "dashboard")
+# How Ray starts what a head node has for the sake of dashboards, autoscaling and logs in the driver's terminal. We use none
+# of it; Ray waits for the dashboard before it goes on, and together they would idle at 1 % of a core and 160 MB.
+_UNUSED = ("start_log_monitor", "start_monitor", "start_api_server")
 # Ray's own processes without which nothing goes on.
 _VITAL = frozenset({"gcs_server", "raylet"})
 # Calls that a caller may have under way to one actor before it is told to wait.
@@ -42,6 +42,7 @@ def start_local(*, directory: Path) -> str:
     """Start a Ray of our own on this machine, reachable over loopback only; return its address."""
     temporary = environment.ray_directory(directory)
     environment.make_private(temporary)  # Ray opens its own folder, with logs and sockets, for everybody on the machine
+    _leave_out_unused()
     context = ray.init(
         address="local",
         namespace=NAMESPACE,
@@ -52,15 +53,15 @@ def start_local(*, directory: Path) -> str:
         _temp_dir=str(temporary / environment.RAY_FOLDER),
         _node_ip_address="127.0.0.1",
     )
-    _end_unused()
     return str(context.address_info["address"])  # type: ignore[attr-defined]  # of the context that init returns
 
 
-def _end_unused() -> None:
-    node = ray._private.worker._global_node  # noqa: SLF001
-    for kind in _UNUSED:
-        with contextlib.suppress(KeyError, ProcessLookupError):  # a Ray that starts fewer of them is welcome
-            getattr(node, f"kill_{kind}")(check_alive=False)
+def _leave_out_unused() -> None:
+    # No option of Ray's says so. A Ray that has fewer of these steps is welcome.
+    node = ray._private.node.Node  # noqa: SLF001
+    for step in _UNUSED:
+        if hasattr(node, step):
+            setattr(node, step, lambda _node, **_options: None)
 
 
 def join(address: str) -> None:

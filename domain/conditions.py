@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-import cel
-
 # A condition longer than this is a program, and belongs into code that is reviewed.
 TEXT_LENGTH_MAX = 4_000
 # The engine quotes the text and a ruler after each error; its first words are enough to find the place.
@@ -50,6 +48,13 @@ _ENGINE_PLACE = re.compile(r"(\d+):(\d+): (.*)", re.DOTALL)
 EVALUATION_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
+def compiled(text: str) -> Any:
+    """Compile with CEL's engine. Raise one of EVALUATION_ERRORS."""
+    import cel  # here, since its package loads a command line of its own: a tenth of a second in each of our processes
+
+    return cel.compile(text)
+
+
 class Flaw(NamedTuple):
     """What is wrong with a text, and where; line 0 means the text as a whole."""
 
@@ -72,7 +77,7 @@ class Part:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._program = cel.compile(text)
+        self._program = compiled(text)
         self.names = tuple(self._program.variables())
         self.asks_order = any(name.startswith("order_") for name in self.names)
         self.bounds = bounds_of(text, self.names)
@@ -169,8 +174,8 @@ def _place(text: str, offset: int) -> tuple[int, int]:
 def _try(text: str, flat: str) -> Flaw | None:
     """Compile, and try the condition on a sample: its answer must be true or false."""
     try:
-        cel.compile(text)  # for the sake of the places in its errors: `flat` has others
-        program = cel.compile(flat)
+        compiled(text)  # for the sake of the places in its errors: `flat` has others
+        program = compiled(flat)
         answer = program.execute(SAMPLE)
     except ArithmeticError:
         return None  # it depends on the numbers, and those of the sample mean nothing

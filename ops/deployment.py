@@ -4,6 +4,7 @@ The watcher holds no Ray and no money: it may be killed at any moment. Its child
 `paydesk serve` on the same data directory goes on where the database says.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -80,6 +81,7 @@ class Deployment:
     _children: list[_Child] = field(default_factory=list)
     _lock: filelock.BaseFileLock | None = None
     _reserved: list[socket.socket] = field(default_factory=list)
+    _database_ready: bool = False
     _stopping: bool = False
 
     def start(self) -> None:
@@ -95,9 +97,10 @@ class Deployment:
             ) from error
         try:
             self._choose_ports()
-            self._start_database()
             self.settings.runtime_file().unlink(missing_ok=True)
             self._spawn_all()
+            self._start_database()
+            self._tell_of_database()
             self._wait_until_serving(time.monotonic() + START_TIMEOUT_S)
         except BaseException:
             self.stop()
@@ -141,7 +144,7 @@ class Deployment:
             ended = child.process is not None and child.process.poll() is not None
             if ended:
                 self._note_end(child, now_s)
-            if child.process is None and now_s >= child.start_at_s and self._may_start(child):
+            if child.process is None and now_s >= child.start_at_s:
                 self._spawn(child)
 
     def _note_end(self, child: _Child, now_s: float) -> None:
@@ -299,12 +302,22 @@ class Deployment:
     def _spawn_all(self) -> None:
         self._children = [_Child("engine", 0), _Child("ingress", 0)]
         self._children += [_Child("gateway", index) for index in range(self.settings.gateways)]
-        self._spawn(self._children[0])
+        for child in self._children:
+            self._spawn(child)
 
-    def _may_start(self, child: _Child) -> bool:
-        return child.role == "engine" or self.settings.runtime_file().exists()
+    def _tell_of_database(self) -> None:
+        self._database_ready = True
+        for child in self._children:
+            self._tell(child)
+
+    def _tell(self, child: _Child) -> None:
+        """Tell a child where the database is, for which it waits; one that has just ended is told when it is started again."""
+        assert child.process is not None and child.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), child.process.stdin as ear:
+            ear.write(f"{self.settings.database_url}\n".encode())
 
     def _spawn(self, child: _Child) -> None:
+        """Start a child. It loads, and the engine starts Ray, until it is told of the database."""
         environment = {**os.environ, **self.settings.environment(), "PAYDESK_WATCHER_PID": str(os.getpid())}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         environment["PYTHONUNBUFFERED"] = "1"
@@ -312,9 +325,11 @@ class Deployment:
         with self._log_file(child.role) as output:
             child.process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", "ops.processes", child.role],
-                env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
                 cwd=self.settings.directory(),
             )  # fmt: skip
+        if self._database_ready:
+            self._tell(child)
         child.started_s = time.monotonic()
 
     def _log_file(self, role: str) -> IO[bytes]:

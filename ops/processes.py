@@ -4,7 +4,8 @@
     gateway   serves gRPC; several may share the port
     ingress   serves callbacks, metrics and health
 
-`paydesk serve` starts them and starts them again. Each can be run by hand on another node of a cluster:
+`paydesk serve` starts them and starts them again: all at once, so that they load while the database starts, of which they
+hear on their standard input. Each can be run by hand on another node of a cluster:
 `python -m ops.processes gateway`, with the settings in the environment.
 """
 
@@ -14,6 +15,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +31,7 @@ from actors.supervisor import Supervisor
 from ops import wires
 from ops.settings import Settings, pepper
 from storage import desk as desk_store
+from storage.changes import Changes
 from storage.database import Database, DatabaseUnavailable
 from storage.signed_heads import SignedHeads
 
@@ -39,6 +42,8 @@ RAY_GONE_S = 12.0
 SUPERVISOR_CHECK_S = 1.0
 # A new channel is routed to within a second; until its connector is there its payments wait in the mailbox.
 ADMIT_S = 1.0
+# How often what waits for the actors looks whether they have answered.
+HEAR_S = 0.05
 
 
 def inhabitants(settings: Settings, desk: desk_store.Desk) -> list[Inhabitant]:
@@ -147,12 +152,13 @@ async def _admit(
 
     began = {living.role for group in placed.values() for living in group}
     late: dict[str, list[Inhabitant]] = {}
-    seen = -1
+    changes, seen = Changes(database), -1
     while True:
         await asyncio.sleep(ADMIT_S)
         try:
-            if seen != (seen := await database.run(desk_store.version)):
-                now = hosts(settings, await database.run(desk_store.load))
+            if await changes.version() != seen:
+                desk = await database.run(desk_store.load)
+                seen, now = desk.version, hosts(settings, desk)
                 found = {name: [living for living in group if living.role not in began] for name, group in now.items()}
                 late = {name: group for name, group in found.items() if group}
             for name, group in late.items():
@@ -260,18 +266,43 @@ def main() -> None:
     if fault := settings.listening_fault():
         sys.exit(fault)  # also where nobody runs `paydesk serve`
     logs.set_up(settings.log_level, role=role, process=str(os.getpid()))
-    if watcher := os.environ.get("PAYDESK_WATCHER_PID"):
+    watcher = os.environ.get("PAYDESK_WATCHER_PID")
+    if watcher:
         die_with(int(watcher), signal.SIGKILL)  # nothing may run that nobody watches
     environment.prepare(settings.directory(), loopback=not settings.ray_address)
     from actors import system  # only now: Ray reads its environment when it is imported
 
+    _load(role)
     if role == "engine" and not settings.ray_address:
         system.start_local(directory=settings.directory())
-    else:
-        address = settings.ray_address or json.loads(settings.runtime_file().read_text())["ray_address"]
-        system.join(address)
+    if watcher:
+        settings.database_url = _hear_of_database()
+    if role != "engine" and (watcher or not settings.ray_address):
+        system.join(_hear_of_actors(settings))
+    elif settings.ray_address:
+        system.join(settings.ray_address)
     uvloop.run(ROLES[role](settings))
     system.leave()
+
+
+def _load(role: str) -> None:
+    """Load what a role needs, at a time when it has nothing to do but wait for the database and for the actors."""
+    if role == "gateway":
+        from servers import grpc_server  # noqa: F401
+    elif role == "ingress":
+        from servers import web_server  # noqa: F401
+
+
+def _hear_of_database() -> str:
+    """Return the database's URL, which the watcher tells when the database is ready."""
+    return sys.stdin.readline().strip() or sys.exit("the watcher is gone")
+
+
+def _hear_of_actors(settings: Settings) -> str:
+    """Return the address of Ray, which the engine tells when all actors have answered."""
+    while not settings.runtime_file().exists():
+        time.sleep(HEAR_S)
+    return str(json.loads(settings.runtime_file().read_text())["ray_address"])
 
 
 def die_with(parent_pid: int, number: signal.Signals) -> None:

@@ -11,6 +11,7 @@ from domain.tenancy import with_all_below
 from servers.identity import KeyRing
 from storage import desk as store
 from storage import identity as identity_store
+from storage.changes import Changes
 from storage.credentials import with_credentials
 from storage.database import Database, DatabaseUnavailable
 from storage.vault import Vault
@@ -39,10 +40,11 @@ class DeskView:
 
     async def follow(self) -> None:
         """Read again whenever something changed, for ever."""
+        changes = Changes(self._database)
         while True:
             await asyncio.sleep(POLL_S)
             try:
-                if await self._database.run(store.version) != self.desk.version:
+                if await changes.version() != self.desk.version:
                     await self._read()
             except DatabaseUnavailable as error:
                 log.warning("desk_not_read", error=str(error))

@@ -84,6 +84,7 @@ class Gateway:
         self._database = database
         self._waits: dict[_Key, list[_Wait]] = {}
         self._waiting = 0
+        self._begun = asyncio.Event()
         limits = limits or Limits()
         self._calls = Shares(
             limits.tenant_calls_max,
@@ -142,6 +143,7 @@ class Gateway:
             self._submit(wait)
             self._waits.setdefault(key, []).append(wait)
             self._waiting += 1
+            self._begun.set()
             try:
                 return await wait.future
             finally:
@@ -250,6 +252,9 @@ class Gateway:
         loop = asyncio.get_running_loop()
         next_doubt_s = 0.0
         while True:
+            if not self._waits:
+                self._begun.clear()
+                await self._begun.wait()
             await asyncio.sleep(SWEEP_S)
             now_s = loop.time()
             doubtful = now_s >= next_doubt_s
