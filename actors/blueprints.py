@@ -76,7 +76,7 @@ def _changes(database: Database) -> Changes:
 def _lookout(database_url: str) -> Lookout:
     """Return what looks for work for all errands of this process, on a connection that none of them holds up."""
     if database_url not in _lookouts:
-        _lookouts[database_url] = Lookout(Database(database_url, pool_size=1))
+        _lookouts[database_url] = Lookout(database_url)
         _keep(_lookouts[database_url].run())
     return _lookouts[database_url]
 

@@ -34,6 +34,10 @@ log = structlog.get_logger()
 # to the same beat, so that their snapshots leave in one message.
 TICK_S = 0.25
 PUBLISH_S = 1.0
+# A channel that is well and was sent nothing for so long is weighed PUBLISH_S apart until it is sent something, and
+# published QUIET_PUBLISH_S apart: a router that knows nothing of a channel takes it to be well.
+QUIET_S = 30.0
+QUIET_PUBLISH_S = 5.0
 # A loop that is later than this stood still: silence in that time is ours, not the channel's.
 STALL_S = 0.5
 # How long a reply waits for the channel's first answer: a round trip to a channel that answers at once.
@@ -129,7 +133,9 @@ class Connector:
         self._patience_count = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._snapshot = health.tick(clock_ms(), random.random())
-        self._publish_due_s = 0.0
+        self._published_s = 0.0
+        self._sent_s = -QUIET_S
+        self._stirred = asyncio.Event()
         self._outcomes = Counter(
             "pay_attempts", "Answers of channels", ["channel", "operation", "outcome", "fault"], registry=registry
         )
@@ -341,6 +347,8 @@ class Connector:
         if operation is Operation.CHARGE:  # only charges tell of health: a dead channel may still answer questions
             self._in_flight += len(tasks)
             self._health.sent(len(tasks), sent_ms)
+            self._sent_s = time.monotonic()
+            self._stirred.set()
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 async for answers in getattr(self._channel, operation)([task.request for task in tasks]):
@@ -424,8 +432,9 @@ class Connector:
     async def _watch(self) -> None:
         while True:
             slept_s = time.monotonic()
-            await asyncio.sleep(TICK_S - slept_s % TICK_S)
-            if time.monotonic() - slept_s > STALL_S:
+            beat_s = PUBLISH_S if self._is_quiet() else TICK_S
+            await self._next_beat(beat_s)
+            if time.monotonic() - slept_s > beat_s + STALL_S - TICK_S:
                 await asyncio.sleep(TICK_S)  # what came while we stood still is heard before it is missed
             try:
                 self._leave_window(self._clock_ms())
@@ -435,13 +444,28 @@ class Connector:
             except Exception:
                 log.exception("health_not_weighed", channel_id=self._channel_id)
 
+    def _is_quiet(self) -> bool:
+        return self._snapshot.state is Health.HEALTHY and time.monotonic() - self._sent_s > QUIET_S
+
+    async def _next_beat(self, beat_s: float) -> None:
+        """Wait until all connectors have their next beat, or until this one sends something after a long time."""
+        wait_s = beat_s - time.monotonic() % beat_s
+        if beat_s == TICK_S:
+            await asyncio.sleep(wait_s)
+            return
+        self._stirred.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._stirred.wait()
+
     async def _weigh(self, *, publish: bool = False) -> None:
         before = self._snapshot
         self._snapshot = after = self._health.tick(self._clock_ms(), random.random())
         now_s = time.monotonic()
         moved = after.state is not before.state or after.admit_share != before.admit_share
-        if moved or publish or now_s >= self._publish_due_s:
-            self._publish_due_s = now_s - now_s % PUBLISH_S + PUBLISH_S
+        pause_s = QUIET_PUBLISH_S if self._is_quiet() else PUBLISH_S
+        if moved or publish or now_s >= self._published_s + pause_s:
+            self._published_s = now_s - now_s % pause_s
             self._score.labels(self._channel_id).set(after.score)
             for state in Health:
                 self._state.labels(self._channel_id, state).set(state is after.state)

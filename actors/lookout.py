@@ -6,11 +6,12 @@ a second for ever, and an idle deployment would do little else.
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from storage.database import Database, DatabaseUnavailable
-from storage.due import due
+from storage.database import DatabaseUnavailable
+from storage.due import Question
 
 log = structlog.get_logger()
 
@@ -23,8 +24,9 @@ REST_S = 15.0
 class Lookout:
     """Looks for ever. Knows nothing that must survive, and decides nothing: an errand that is woken in vain finds nothing."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database_url: str) -> None:
+        self._question = Question(database_url)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lookout")
         self._wakes: dict[str, Callable[[], None]] = {}
 
     def watch(self, errand: str, wake: Callable[[], None]) -> None:
@@ -33,10 +35,11 @@ class Lookout:
 
     async def run(self) -> None:
         """Look twice a second."""
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LOOK_S)
             try:
-                found = await self._database.run(due)
+                found = await loop.run_in_executor(self._thread, self._question.ask)
             except DatabaseUnavailable:
                 continue  # each errand says so itself
             except Exception:

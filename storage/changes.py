@@ -8,7 +8,7 @@ import psycopg2
 import structlog
 
 from storage import desk
-from storage.database import Database
+from storage.database import Database, DatabaseUnavailable, connect_plainly
 
 log = structlog.get_logger()
 
@@ -47,18 +47,14 @@ class Changes:
         loop = asyncio.get_running_loop()
         try:
             ear = await loop.run_in_executor(None, self._connect)
-        except psycopg2.Error as error:
+        except (DatabaseUnavailable, psycopg2.Error) as error:
             log.warning("changes_not_told", error=str(error).strip()[:200])
             return
         self._ear, self._told = ear, True  # what changed before was told to nobody
         loop.add_reader(ear.fileno(), self._hear, ear, ear.fileno())
 
     def _connect(self) -> "psycopg2.extensions.connection":
-        url = self._database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = psycopg2.connect(
-            url, connect_timeout=5, application_name="paydesk", keepalives_idle=10, keepalives_interval=5, keepalives_count=2
-        )
-        connection.autocommit = True
+        connection = connect_plainly(self._database.engine.url)
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
         return connection

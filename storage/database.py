@@ -60,6 +60,20 @@ def make_engine(url: str, *, pool_size: int, prepare: tuple[str, ...] = (), time
     return engine
 
 
+def connect_plainly(url: sqlalchemy.URL) -> psycopg2.extensions.connection:
+    """Return a connection without pool and transactions, for what waits or asks for ever. Raise DatabaseUnavailable."""
+    try:
+        connection = psycopg2.connect(
+            url.set(drivername="postgresql").render_as_string(hide_password=False),
+            connect_timeout=5, application_name="paydesk", keepalives_idle=10, keepalives_interval=5, keepalives_count=2,
+            options=f"-c statement_timeout={STATEMENT_TIMEOUT_S}s",
+        )  # fmt: skip
+    except psycopg2.Error as error:
+        raise DatabaseUnavailable(str(error).strip().split("\n")[0]) from error
+    connection.autocommit = True
+    return connection
+
+
 def _is_worth_another_try(error: BaseException) -> bool:
     return isinstance(
         error,

@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from actors.lookout import Lookout, Rest
 from storage import audit, changes, desk
 from storage.changes import Changes
-from storage.database import Database
-from storage.due import Due, due
+from storage.database import Database, DatabaseUnavailable
+from storage.due import Due, Question
 from tests.integration.outbox import add_event, add_tenant
 
 CHANGE = "UPDATE channels SET display_name = display_name"
@@ -64,23 +64,41 @@ async def test_a_change_is_known_while_nothing_can_be_heard(
 
 def test_what_is_due_is_found_by_errand(emptied_database_url: str) -> None:
     engine = sqlalchemy.create_engine(emptied_database_url)
+    question = Question(emptied_database_url)
+
+    def due_after(*statements: str) -> Due:
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+        return question.ask()
+
+    nothing = Due(questions=False, notices=False, entries=False)
     with engine.begin() as connection:
         add_tenant(connection, "pnc")
-        assert due(connection) == Due(questions=False, notices=False, entries=False)
+    assert question.ask() == nothing
+    with engine.begin() as connection:
         add_event(connection, "pnc", "p1")
-        assert due(connection) == Due(questions=False, notices=True, entries=False)
-        connection.exec_driver_sql("UPDATE events SET next_try_time = now() + interval '1 s'")
-        connection.exec_driver_sql("UPDATE payments SET state = 'UNKNOWN', next_action_time = now()")
-        assert due(connection) == Due(questions=True, notices=False, entries=False)
-        connection.exec_driver_sql("UPDATE payments SET next_action_time = now() + interval '1 s'")
-        audit.append(connection, [audit.Entry(tenant_id="pnc", principal="li", operation="X", object_kind="x", object_id="1")])
-        assert due(connection) == Due(questions=False, notices=False, entries=True)
+    assert question.ask() == nothing._replace(notices=True)
+    later = "now() + interval '1 s'"
+    overdue = "UPDATE payments SET state = 'UNKNOWN', next_action_time = now()"
+    assert due_after(f"UPDATE events SET next_try_time = {later}", overdue) == nothing._replace(questions=True)
+    with engine.begin() as connection:
+        entry = audit.Entry(tenant_id="pnc", principal="li", operation="X", object_kind="x", object_id="1")
+        audit.append(connection, [entry])
+    assert due_after(f"UPDATE payments SET next_action_time = {later}") == nothing._replace(entries=True)
+    with pytest.raises(DatabaseUnavailable):
+        due_after(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE query LIKE '%%EXECUTE due%%' AND pid <> pg_backend_pid()"
+        )
+    assert question.ask() == nothing._replace(entries=True), "the next question makes a connection anew"
+    question.close()
     engine.dispose()
 
 
 async def test_who_has_work_is_woken_and_nobody_else(emptied_database_url: str) -> None:
     database = Database(emptied_database_url, pool_size=2)
-    lookout, questions, notices = Lookout(database), Rest(), Rest()
+    lookout, questions, notices = Lookout(emptied_database_url), Rest(), Rest()
     lookout.watch("questions", questions.end)
     lookout.watch("notices", notices.end)
     looking = asyncio.create_task(lookout.run())

@@ -395,11 +395,29 @@ async def test_payers_without_funds_never_open_the_breaker() -> None:
     assert (await scene.connector.snapshot()).state is Health.HEALTHY
 
 
-async def test_health_is_published_at_least_once_a_second() -> None:
+async def test_health_is_published_once_a_second_and_less_often_while_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connector_module, "PUBLISH_S", 0.1)
+    monkeypatch.setattr(connector_module, "TICK_S", 0.05)
     scene = Scene(pays)
     await scene.connector.start()
-    await asyncio.sleep(1.4)
-    assert len(scene.published) >= 1
+    await asyncio.sleep(0.5)
+    assert len(scene.published) <= 2
+    await scene.ask(Operation.CHARGE, "n1")
+    await asyncio.sleep(0.5)
+    assert 4 <= len(scene.published) <= 8
+
+
+async def test_a_quiet_channel_that_dies_is_noticed_as_soon_as_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connector_module, "PUBLISH_S", 60.0)  # the beat of a quiet one
+    scene = Scene(is_silent)
+    await scene.connector.start()
+    await asyncio.sleep(0.1)
+    for number in range(30):
+        await scene.ask(Operation.CHARGE, f"n{number}")
+        await asyncio.sleep(0.02)
+    async with asyncio.timeout(2.0):
+        while not any(snapshot.state is Health.OPEN for snapshot in scene.published):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_bad_signature_is_maybe_and_counted_as_a_security_matter() -> None:
