@@ -19,6 +19,17 @@ SLIM_PROFILE = {
     "RAY_memory_monitor_refresh_ms": "0",
     # Idle workers wake a hundred times a second; without statistics of it they cost a tenth less.
     "RAY_event_stats": "0",
+    # What Ray looks at so often for the sake of resources, objects and autoscaling, of which we have none: with its own
+    # periods of a tenth of a second, its own processes idle at 0.7 % of a core, with these at 0.4 %.
+    "RAY_raylet_report_resources_period_milliseconds": "1000",
+    "RAY_raylet_check_gc_period_milliseconds": "5000",
+    "RAY_object_manager_timer_freq_ms": "5000",
+    "RAY_kill_idle_workers_interval_ms": "5000",
+    "RAY_local_fs_monitor_interval_ms": "10000",
+    "RAY_report_worker_backlog_interval_ms": "10000",
+    "RAY_gcs_pull_resource_loads_period_milliseconds": "10000",
+    "RAY_io_context_monitor_probe_interval_ms": "60000",
+    "RAY_io_context_event_loop_lag_collection_interval_ms": "60000",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
     # Actors are the system here, not batch work: Ray would let them yield to everything else on the machine.
     "RAY_worker_niceness": "0",
