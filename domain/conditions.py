@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 # A condition longer than this is a program, and belongs into code that is reviewed.
 TEXT_LENGTH_MAX = 4_000
 # The engine quotes the text and a ruler after each error; its first words are enough to find the place.
-ERROR_LENGTH_MAX = 200
+ERROR_LENGTH_MAX = 400
+# Parts of a text that are looked at by themselves.
+SPANS_MAX = 400
 # Remembered results of one part; a thousand take about 0.1 MB. Beyond that the memory starts anew.
 KNOWN_MAX = 4_096
 
@@ -183,10 +185,87 @@ def _try(text: str, flat: str) -> Flaw | None:
         words = str(error).removeprefix("Failed to parse expression ").split("ERROR: <input>:")[-1].split("\n")[0]
         if place := _ENGINE_PLACE.match(words):
             return Flaw(int(place[1]), int(place[2]), place[3][:ERROR_LENGTH_MAX])
-        return Flaw(0, 0, words[:ERROR_LENGTH_MAX])
+        return _ill_typed(text, flat) or Flaw(0, 0, words[:ERROR_LENGTH_MAX])
     if not isinstance(answer, bool) or not SAMPLE.keys() >= set(program.variables()):
         return Flaw(1, 1, f"must be true or false, is {type(answer).__name__}")
     return None
+
+
+class _Span(NamedTuple):
+    """A part of a text that is a condition, or a value, by itself; one that `&&` or `||` joins has to be true or false."""
+
+    begin: int
+    end: int
+    is_joined: bool
+
+
+def hidden_flaw(text: str) -> Flaw | None:
+    """Return what is wrong with types in a part of a condition that compiles, and that no order may ever have come to."""
+    return _ill_typed(text, _flatten(text, []))
+
+
+def _ill_typed(text: str, flat: str) -> Flaw | None:
+    """Return where the smallest part begins whose types can't be, and why: the engine tells no place of such a fault."""
+    found = next(_type_faults(flat), None)
+    if found is None:
+        return None
+    return Flaw(*_place(text, found[0] if len(flat) == len(text) else 0), found[1][:ERROR_LENGTH_MAX])
+
+
+def _type_faults(flat: str) -> Iterator[tuple[int, str]]:
+    for span in sorted(_spans(flat), key=lambda span: span.end - span.begin)[:SPANS_MAX]:
+        try:
+            answer = cel.compile(flat[span.begin : span.end]).execute(SAMPLE)
+        except TypeError as error:
+            yield span.begin, str(error)
+        except EVALUATION_ERRORS:
+            continue
+        else:
+            if span.is_joined and not isinstance(answer, bool):
+                yield span.begin, f"must be true or false, is {type(answer).__name__}"
+    yield from _unlike(flat)
+
+
+def _spans(flat: str) -> Iterator[_Span]:
+    """Return what stands in brackets, what `&&` and `||` join there and outside of them, and the whole."""
+    groups: list[tuple[int, list[int], list[bool]]] = [(0, [0], [])]
+    for match in JOINT.finditer(flat):
+        kind, (begin, cuts, choices) = match.lastgroup, groups[-1]
+        if kind == "open":
+            groups.append((match.end(), [match.end()], []))
+        elif kind == "close" and len(groups) > 1:
+            yield from _of_group(flat, begin, match.start(), cuts, choices)
+            groups.pop()
+        elif kind == "choice" and match.group() == "?":
+            choices.append(True)
+        elif kind in ("both", "choice"):
+            cuts += [match.start(), match.end()]
+    begin, cuts, choices = groups[0]
+    yield from _of_group(flat, begin, len(flat), cuts, choices)
+
+
+def _of_group(flat: str, begin: int, end: int, cuts: list[int], choices: list[bool]) -> Iterator[_Span]:
+    bounds = [*cuts, end]
+    if len(bounds) > 2 and not choices:
+        for first, last in zip(bounds[::2], bounds[1::2], strict=True):
+            yield _stripped(flat, first, last, is_joined=True)
+    yield _stripped(flat, begin, end, is_joined=False)
+
+
+def _stripped(flat: str, begin: int, end: int, *, is_joined: bool) -> _Span:
+    piece = flat[begin:end]
+    return _Span(begin + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip()), is_joined)
+
+
+def _unlike(flat: str) -> Iterator[tuple[int, str]]:
+    """Find numbers that are compared with texts for being equal, which they never are and CEL allows."""
+    pieces = [match for match in _PIECE.finditer(flat) if match.lastgroup != "comment"]
+    for left, sign, right in zip(pieces, pieces[1:], pieces[2:], strict=False):
+        if sign.group() in ("==", "!="):
+            for name, other in ((left, right), (right, left)):
+                is_number = name.group() in NUMBERS
+                if name.group() in SAMPLE and other.lastgroup == ("text" if is_number else "number"):
+                    yield left.start(), f"compares a {'number with a text' if is_number else 'text with a number'}"
 
 
 SAMPLE = {f"order_{name}": value for name, value in ORDER_FIELDS.items()} | {

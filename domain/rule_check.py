@@ -1,17 +1,17 @@
 """What can be known about a rule set before it meets an order.
 
-Faults make it impossible to publish. Warnings tell of rules that do nothing: that can hold for no order, held for none of
-the recent ones, or come after a rule that leaves them nothing to do. What is said to be impossible is proved: all
+Faults make it impossible to publish, and so does a rule that can hold for no order. Warnings tell of rules that do nothing as
+far as is known: that held for none of the recent orders, or come after a rule that leaves them nothing to do. What is said to be impossible is proved: all
 values that a condition can tell apart are tried, since it only compares numbers with constants and texts with texts.
 What cannot be tried out within `TRIALS_MAX` is not said.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise, product, takewhile
 from typing import Any, NamedTuple
 
-from domain.conditions import ENDS, Condition, Part, flat_order, tokens
+from domain.conditions import ENDS, Condition, Part, flat_order, hidden_flaw, tokens
 from domain.plug_ins import ChannelFacts
 from domain.rule_sets import PLUG_INS_MAX, RuleSet
 from domain.rules import CompiledRules, Effect, Rule, compile_rules, faults_of
@@ -63,11 +63,19 @@ def check(rule_set: RuleSet, words: Words, samples: Sequence[Sample] = ()) -> li
     found = [Finding(Severity.ERROR, fault.rule_id, fault.field, *fault.flaw) for fault in faults]
     found += _unknown_names(rule_set, words)
     if not faults:
-        compiled = compile_rules(rule_set.rules)
+        hidden = {finding.rule_id: finding for finding in _hidden(rule_set.rules)}
+        found += hidden.values()
+        compiled = compile_rules(rule for rule in rule_set.rules if rule.rule_id not in hidden)
         idle = _never(compiled, words)
         found += idle + _unmet(compiled, samples, frozenset(finding.rule_id for finding in idle))
         found += _shadowed(compiled, words, frozenset(finding.rule_id for finding in idle))
     return found
+
+
+def _hidden(rules: Iterable[Rule]) -> Iterator[Finding]:
+    for rule in rules:
+        if flaw := hidden_flaw(rule.when):
+            yield Finding(Severity.ERROR, rule.rule_id, "when", *flaw)
 
 
 def _unknown_names(rule_set: RuleSet, words: Words) -> list[Finding]:
@@ -110,7 +118,7 @@ def _never(compiled: CompiledRules, words: Words) -> list[Finding]:
             continue
         if not any(all(part.holds(case) for part in parts) for case in _cases(values)):
             text = "can never hold for an order of this tenant"
-            found.append(Finding(Severity.WARNING, rule.rule_id, "when", 0, 0, text))
+            found.append(Finding(Severity.ERROR, rule.rule_id, "when", 1, 1, text))
     return found
 
 

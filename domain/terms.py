@@ -17,6 +17,7 @@ from domain.routing import Account
 # What an account may take in a month: a thousand orders of the largest size.
 LIMIT_MINOR_MAX = 1_000 * AMOUNT_MINOR_MAX
 NAMES_MAX = 256
+NAME_LENGTH_MAX = 32
 
 _LISTS = ("methods", "terminals", "products", "institutions", "partner_only")
 _NUMBERS = {
@@ -53,8 +54,8 @@ def _shape_violations(terms: Mapping[str, Any]) -> Iterator[Violation]:
     """Check that everything is of its kind, so that the rest can be read."""
     for name in _LISTS:
         value = terms.get(name, [])
-        if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):
-            yield Violation(name, "must be a list of names")
+        if not isinstance(value, list | tuple) or not all(map(_is_name, value)):
+            yield Violation(name, f"must be a list of names of 1 to {NAME_LENGTH_MAX} printable characters")
         elif len(value) > NAMES_MAX:
             yield Violation(name, f"has {len(value)} names; at most {NAMES_MAX} are allowed")
     for name, (low, high) in _NUMBERS.items():
@@ -72,6 +73,10 @@ def _shape_violations(terms: Mapping[str, Any]) -> Iterator[Violation]:
         tiers = span.get("tiers") if isinstance(span, Mapping) else None
         for index, tier in enumerate(tiers if isinstance(tiers, list) else ()):
             yield from _fields_violations(tier, f"fees[{place}].tiers[{index}]", _TIER_FIELDS)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= NAME_LENGTH_MAX and value.isprintable()
 
 
 def _fields_violations(

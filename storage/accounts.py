@@ -4,17 +4,20 @@ A version is made by a sensitive act and never changed. In force is, of those wh
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from domain import terms as rules
-from domain.refusals import Kind, Refusal, Refused, invalid
+from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from storage import audit
 from storage.acts import Act, Ask, register
 from storage.tenants import check_bindings, conflict, exists, missing
 
+# What has another name on the wire.
+_ASKED_NAMES = {"products": "product_codes", "institutions": "institution_ids", "partner_only": "sources"}
 CREATE = "tenants.create_merchant_account"
 UPDATE = "tenants.update_merchant_account"
 _MS = "CASE WHEN isfinite({0}) THEN (extract(epoch FROM {0}) * 1000)::bigint ELSE 0 END"
@@ -154,11 +157,18 @@ def _merged(connection: Connection, ask: Ask) -> dict[str, Any]:
 
 def _check(connection: Connection, ask: Ask, terms: Mapping[str, Any], valid_from_ms: int) -> None:
     if found := rules.violations(terms, valid_from_ms=valid_from_ms):
-        raise Refused(invalid(*found))
+        raise Refused(invalid(*map(_as_asked, found)))
     check_bindings(
         connection, tenant_id=ask.tenant_id, institution_ids=terms.get("institutions", ()),
-        product_codes=terms.get("products", ()),
+        product_codes=terms.get("products", ()), place="terms.",
     )  # fmt: skip
+
+
+def _as_asked(violation: Violation) -> Violation:
+    """Name a field of stored terms as whoever asks has written it."""
+    head = re.match(r"\w*", violation.field)
+    name = head.group() if head else ""
+    return violation._replace(field=f"terms.{_ASKED_NAMES.get(name, name)}{violation.field.removeprefix(name)}")
 
 
 def _add_version(connection: Connection, ask: Ask, version: int, terms: Mapping[str, Any], valid_from_ms: int) -> None:

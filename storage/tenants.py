@@ -149,14 +149,15 @@ def check_bindings(
     tenant_id: str,
     institution_ids: Sequence[str] | frozenset[str] = (),
     product_codes: Sequence[str] = (),
+    place: str = "",
 ) -> None:
     """Raise Refused where something is bound to a branch or product that the tenant does not have."""
     wrong = [
-        Violation("institution_ids", f"{name!r} is no institution of the tenant")
+        Violation(f"{place}institution_ids", f"{name!r} is no institution of the tenant")
         for name in sorted(set(institution_ids) - set(institutions(connection, tenant_id=tenant_id)))
     ]
     wrong += [
-        Violation("product_codes", f"{code!r} is no product of the tenant")
+        Violation(f"{place}product_codes", f"{code!r} is no product of the tenant")
         for code in sorted(set(product_codes) - set(products(connection, tenant_id=tenant_id)))
     ]
     if wrong:

@@ -198,11 +198,12 @@ async def test_an_announced_version_waits_and_a_later_made_one_outdoes_it(office
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"product_codes": ["NOTHING"]}, "product_codes"),
-        ({"institution_ids": ["nowhere"]}, "institution_ids"),
-        ({"day_limit_minor": 2, "month_limit_minor": 1}, "day_limit_minor"),
+        ({"product_codes": ["NOTHING"]}, "terms.product_codes"),
+        ({"institution_ids": ["nowhere"]}, "terms.institution_ids"),
+        ({"sources": ["x" * 33]}, "terms.sources"),
+        ({"day_limit_minor": 2, "month_limit_minor": 1}, "terms.day_limit_minor"),
         ({"channel_terms": {"secret": "s"}}, "terms.channel_terms.secret"),
-        ({"min_amount_minor": 6_000_000}, "min_amount_minor"),
+        ({"min_amount_minor": 6_000_000}, "terms.min_amount_minor"),
     ],
 )
 async def test_terms_that_make_no_sense_are_refused_with_their_field(
@@ -216,7 +217,7 @@ async def test_terms_that_make_no_sense_are_refused_with_their_field(
     assert field in (await reason_of(tenants.CreateMerchantAccount(wish)))[2]
     wish.terms.CopyFrom(simple_terms())
     wish.terms.fees.add().tiers.add()
-    assert (await reason_of(tenants.CreateMerchantAccount(wish)))[2] == ["fees[1].valid_from"]
+    assert (await reason_of(tenants.CreateMerchantAccount(wish)))[2] == ["terms.fees[1].valid_from"]
 
 
 async def test_a_merchant_number_belongs_to_one_tenant_alone_and_whose_it_is_stays_untold(office: Office) -> None:

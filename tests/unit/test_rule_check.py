@@ -46,7 +46,8 @@ def warned(*rules: Rule) -> dict[str, str]:
     ],
 )
 def test_a_rule_that_can_never_hold_is_told(when: str) -> None:
-    assert warned(rule(when)) == {"r1": "can never hold for an order of this tenant"}
+    (found,) = check(RuleSet((rule(when),)), WORDS)
+    assert (found.severity, found.words) == (Severity.ERROR, "can never hold for an order of this tenant")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +132,17 @@ def test_faults_have_their_place_and_unknown_names_are_faults() -> None:
     assert found["r1", "when"][3:5] == (2, 3)
     assert "unknown channel 'cash'; known are ali, up, wx" in found["r2", "channels"].words
     assert "unknown plug-in 'day'" in found["", "plug_ins"].words
+
+
+@pytest.mark.parametrize(("when", "place", "words"), [
+    ("order.method == 'QR' &&\n  (order.source == 'a' || order.amount_minor + 'x' == 3)", (2, 27), "No such overload"),
+    ("order.amount_minor > 1 || order.amount_minor == '5000'", (1, 27), "compares a number with a text"),
+    ("true || order.source", (1, 9), "must be true or false, is str"),
+])  # fmt: skip
+def test_what_no_sample_comes_to_is_checked_too(when: str, place: tuple[int, int], words: str) -> None:
+    compile_rules([rule(when)])  # rules in force stay in force
+    (found,) = check(RuleSet((rule(when),)), WORDS)
+    assert (found.severity, found.line, found.column) == (Severity.ERROR, *place) and found.words.startswith(words)
 
 
 def test_two_hundred_rules_are_checked_within_a_moment() -> None:
