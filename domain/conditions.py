@@ -215,7 +215,7 @@ def _ill_typed(text: str, flat: str) -> Flaw | None:
 def _type_faults(flat: str) -> Iterator[tuple[int, str]]:
     for span in sorted(_spans(flat), key=lambda span: span.end - span.begin)[:SPANS_MAX]:
         try:
-            answer = cel.compile(flat[span.begin : span.end]).execute(SAMPLE)
+            answer = compiled(flat[span.begin : span.end]).execute(SAMPLE)
         except TypeError as error:
             yield span.begin, str(error)
         except EVALUATION_ERRORS:
