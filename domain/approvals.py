@@ -125,6 +125,8 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]
 # A long weekend and the working day after it.
 EXPIRE_S = 5 * 86_400
 EXPIRE_S_MAX = 90 * 86_400
+# Nobody allows in less, and then nobody can allow another policy either.
+EXPIRE_S_MIN = 600
 APPROVERS_MAX = 5
 TIERS_MAX = 10
 ACTS_MAX = 200

@@ -198,6 +198,9 @@ def _tenant_violations(place: str, tenant: _Tenant) -> Iterator[Violation]:
         approvals.policy_of(tenant.approvals)
     except Refused as refused:
         yield from (Violation(f"{place}.approvals.{v.field}", v.rule) for v in refused.refusal.violations)
+    else:
+        if tenant.approvals.get("expire_s", approvals.EXPIRE_S) < approvals.EXPIRE_S_MIN:
+            yield Violation(f"{place}.approvals.expire_s", f"must be {approvals.EXPIRE_S_MIN} seconds or more")
     yield from _rule_violations(f"{place}.routing.rules", tenant.routing.rules)
 
 

@@ -43,7 +43,7 @@ class ApprovalsService(approvals_pb2_grpc.ApprovalsServicer):
         """List proposals, those that wait first."""
         limit, after = pages.size(request.page_size), _place(pages.key_of(request.page_token))
         wanted = _wanted(request.filter)
-        if caller().scope != EVERYWHERE:
+        if not _sees_all():
             wanted = wanted._replace(proposer=wanted.proposer or caller().principal)
             if not _is_shown(wanted.proposer):
                 return approvals_pb2.ListApprovalsResponse()
@@ -146,6 +146,8 @@ class ApprovalsService(approvals_pb2_grpc.ApprovalsServicer):
         violations += _text_violations("reason", request.reason)
         if not request.HasField("policy"):
             violations.append(Violation("policy", "is missing"))
+        elif request.policy.HasField("expire_after") and request.policy.expire_after.seconds < life.EXPIRE_S_MIN:
+            violations.append(Violation("policy.expire_after", f"must be {life.EXPIRE_S_MIN} seconds or more"))
         if violations:
             raise Refused(invalid(*violations))
         policy = request.policy
@@ -176,9 +178,16 @@ class ApprovalsService(approvals_pb2_grpc.ApprovalsServicer):
         return message
 
 
+def _sees_all() -> bool:
+    """Tell whether the caller sees everybody's proposals.
+
+    Who does not: whose roles reach some of the tenant, and systems of partners, which are not shown what contracts cost.
+    """
+    return caller().scope == EVERYWHERE and not caller().roles <= {"PARTNER_API"}
+
+
 def _is_shown(proposer: str) -> bool:
-    """Tell whether the caller sees somebody's proposals; whose roles reach some of the tenant sees only what they propose."""
-    return caller().scope == EVERYWHERE or proposer == caller().principal
+    return _sees_all() or proposer == caller().principal
 
 
 def _checked_id(approval_id: str) -> str:

@@ -104,6 +104,8 @@ class AuditService(audit_pb2_grpc.AuditServicer):
             verdict = await self._database.run(
                 store.verify, tenant_id=tenant_id, signed=signed, first_index=first, last_index=last
             )
+        if verdict.finding is None and first > 1 and not verdict.checked_count:
+            raise Refused(invalid(Violation("first_index", "is behind the end of the chain: there is nothing to verify")))
         response = audit_pb2.VerifyAuditResponse(
             sound=verdict.finding is None, checked_count=verdict.checked_count, last_index=verdict.last_index,
             signed_heads_count=len(signed),

@@ -102,7 +102,7 @@ _DECIDE = frozenset({"FINANCE_CHECKER", "CHANNEL_ADMIN", "SRE", "TENANT_ADMIN"})
 _KEEP_KEYS = frozenset({"CHANNEL_ADMIN", "TENANT_ADMIN"})
 _SANDBOX = frozenset({"LOADTEST"})
 
-# What contracts cost is for a tenant's own people to see.
+# What contracts cost, by which rules orders go and when keys end is for a tenant's own people to see.
 _STAFF = _READ - {"PARTNER_API"}
 _ORGANISE = frozenset({"TENANT_ADMIN", "FINANCE_MAKER"})
 _CONFIGURE = _ORGANISE | {"CHANNEL_ADMIN"}
@@ -145,8 +145,8 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Tenants/ExplainConfig": _STAFF | _CONFIGURE | _PLATFORM,
     "/paydesk.v1.Routing/ExplainRoute": _READ,
     "/paydesk.v1.Routing/DryRunRoute": _READ | _CHANNEL,
-    "/paydesk.v1.Routing/ListRuleSets": _READ | _CHANNEL,
-    "/paydesk.v1.Routing/GetRuleSet": _READ | _CHANNEL,
+    "/paydesk.v1.Routing/ListRuleSets": _STAFF | _CHANNEL,
+    "/paydesk.v1.Routing/GetRuleSet": _STAFF | _CHANNEL,
     "/paydesk.v1.Routing/CreateRuleSetDraft": _RULES,
     "/paydesk.v1.Routing/UpdateRuleSetDraft": _RULES,
     "/paydesk.v1.Routing/CheckRuleSet": _RULES | _DECIDE,
@@ -180,8 +180,8 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Credentials/ListCredentials": _KEEP_KEYS | _AUDIT | {"SRE"},
     "/paydesk.v1.Credentials/ActivateCredentials": _KEEP_KEYS,
     "/paydesk.v1.Credentials/RetireCredentials": _KEEP_KEYS,
-    "/paydesk.v1.Credentials/ListExpiries": _READ | _KEEP_KEYS,
-    "/paydesk.v1.Credentials/ListReminders": _READ | _KEEP_KEYS,
+    "/paydesk.v1.Credentials/ListExpiries": _STAFF | _KEEP_KEYS,
+    "/paydesk.v1.Credentials/ListReminders": _STAFF | _KEEP_KEYS,
     "/paydesk.v1.Credentials/AcknowledgeReminder": _OPERATE | _KEEP_KEYS | {"SRE"},
     "/paydesk.v1.Credentials/CreateContact": _KEEP_KEYS,
     "/paydesk.v1.Credentials/ListContacts": _KEEP_KEYS | _AUDIT | {"SRE"},

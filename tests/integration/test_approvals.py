@@ -272,6 +272,11 @@ async def test_proposals_come_in_pages_those_that_wait_first(emptied_database_ur
         closed = channels_pb2.ChannelHealth.STATE_FORCED_CLOSED
         made = [(await maker.ForceChannelState(force(closed, f"f{n}"))).proposal.approval_id for n in range(5)]
         service = await office.stub(approvals_pb2_grpc.ApprovalsStub, "CHANNEL_ADMIN", principal="li")
+        partner = await office.stub(approvals_pb2_grpc.ApprovalsStub, "PARTNER_API", principal="p17")
+        assert not (await partner.ListApprovals(approvals_pb2.ListApprovalsRequest())).approvals, "none is its own"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await partner.GetApproval(approvals_pb2.GetApprovalRequest(approval_id=made[0]))
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         cancel = approvals_pb2.CancelApprovalRequest(request_id="c", approval_id=made[4])
         assert (await service.CancelApproval(cancel)).state == approvals_pb2.Approval.STATE_CANCELLED
         assert (await service.CancelApproval(cancel)).state == approvals_pb2.Approval.STATE_CANCELLED
@@ -296,6 +301,11 @@ async def test_a_policy_changes_by_two_people_even_where_nobody_is_asked(emptied
             await admin.SetApprovalPolicy(wish)
         assert "acts.no.such_act" in str(caught.value.details())
         wish.policy.acts[0].kind = "channels.force_state"
+        wish.policy.expire_after.seconds = 5
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await admin.SetApprovalPolicy(wish)
+        assert "policy.expire_after" in str(caught.value.details()), "nobody could allow anything any more"
+        wish.policy.ClearField("expire_after")
         proposal = (await admin.SetApprovalPolicy(wish)).proposal
         assert not proposal.performed
         other = await office.stub(approvals_pb2_grpc.ApprovalsStub, "TENANT_ADMIN", principal="wang")

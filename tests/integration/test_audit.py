@@ -278,6 +278,8 @@ async def test_a_change_is_found_exported_and_verified(emptied_database_url: str
         await office.database.run(audit.seal)
         assert (await auditor.GetAuditEntry(audit_pb2.GetAuditEntryRequest(entry_id=told.entry_id))).index == 1
         verdict = await auditor.VerifyAudit(audit_pb2.VerifyAuditRequest())
+        beyond = auditor.VerifyAudit(audit_pb2.VerifyAuditRequest(first_index=3))
+        assert await reason_of(beyond) == "INVALID_FIELD", "nothing is not sound"
         assert verdict.sound and verdict.checked_count == 2  # that somebody searched is sealed too
         parts = auditor.ExportAudit(audit_pb2.ExportAuditRequest(reason="年审"), metadata=office.metadata(auditor))
         lines = b"".join([part.content async for part in parts]).decode().splitlines()

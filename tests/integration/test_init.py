@@ -40,6 +40,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     [
         ("tenants.0.tenant_id", "Life!", "tenants[0].tenant_id"),
         ("tenants.0.approvals.approvers", 9, "tenants[0].approvals.approvers"),
+        ("tenants.0.approvals.expire_s", 5, "tenants[0].approvals.expire_s"),
         ("tenants.0.routing.rules", [{"rule_id": "r", "effect": "BLOCK", "when": "amount >"}], "tenants[0].routing.rules[0].effect"),
         ("tenants.0.colour", "red", "tenants[0].colour"),
         ("tenants.0.webhook", {"url": "ftp://x", "secrets": []}, "tenants[0].webhook.url"),
