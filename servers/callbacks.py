@@ -27,6 +27,7 @@ from domain.refusals import Refused
 from servers.desk import DeskView
 from storage import callbacks as store
 from storage.database import Database, DatabaseUnavailable
+from storage.desk import Desk
 
 log = structlog.get_logger()
 
@@ -103,6 +104,7 @@ class CallbackIngress:
         self._database = database
         self._readers: dict[str, CallbackReader] = {}
         self._readers_version = -1
+        self._making = asyncio.Lock()
         self._ask_again_s: dict[str, float] = {}
         self._asking: set[asyncio.Future[object]] = set()
         self._inbox: Mailbox[_Item, str] = Mailbox(self._apply, depth_max=WAITING_MAX, batch_max=BATCH_MAX)
@@ -133,7 +135,7 @@ class CallbackIngress:
         channel_id = scope["path"].removeprefix(PATH)
         if scope["method"] != "POST":
             return _Reply(405, content=b"only POST")
-        reader = self._reader(channel_id)
+        reader = await self._reader(channel_id)
         if reader is None:
             return _Reply(404, content=b"no such channel")
         try:
@@ -191,20 +193,20 @@ class CallbackIngress:
         if not asking.cancelled() and (error := asking.exception()) is not None:
             log.warning("connector_not_asked", error=repr(error)[:200])  # it looks at its start, and twice a day
 
-    def _reader(self, channel_id: str) -> CallbackReader | None:
-        desk = self._desk.desk
-        if self._readers_version != desk.version:
-            for row in desk.channels.values():
-                accounts = [account for account in desk.accounts if account.channel_id == row.channel_id]
-                try:
-                    reader = make_callback_reader(row.kind, row.channel_id, row.settings, accounts)
-                except Exception as error:  # whatever its settings make of a library: it is not the trouble of the others
-                    log.error("callbacks_not_readable", channel_id=row.channel_id, error=type(error).__name__)
-                else:
-                    if reader is not None:
-                        self._readers[row.channel_id] = reader
-            self._readers_version = desk.version
+    async def start(self) -> None:
+        """Be ready for the first callback: to load what reads a channel's takes longer than a loop has."""
+        await self._make_readers(self._desk.desk)
+
+    async def _reader(self, channel_id: str) -> CallbackReader | None:
+        if self._readers_version != self._desk.desk.version:
+            async with self._making:
+                if self._readers_version != (desk := self._desk.desk).version:
+                    await self._make_readers(desk)
         return self._readers.get(channel_id)
+
+    async def _make_readers(self, desk: Desk) -> None:
+        self._readers |= await rsa.off_loop(_readers_of, desk)
+        self._readers_version = desk.version
 
     async def _apply(self, items: list[_Item]) -> list[str]:
         """Keep a batch, apply what is new, and note what became of it: a statement each, whatever the batch holds."""
@@ -242,6 +244,20 @@ class CallbackIngress:
             delay_ms = max(0, evidence.time_ms - evidence.success_time_ms)
             self._delay.observe(delay_ms / 1000)
             self._directory.delay_mailbox(item.channel_id).tell(delay_ms)
+
+
+def _readers_of(desk: Desk) -> dict[str, CallbackReader]:
+    readers = {}
+    for row in desk.channels.values():
+        accounts = [account for account in desk.accounts if account.channel_id == row.channel_id]
+        try:
+            reader = make_callback_reader(row.kind, row.channel_id, row.settings, accounts)
+        except Exception as error:  # whatever its settings make of a library: it is not the trouble of the others
+            log.error("callbacks_not_readable", channel_id=row.channel_id, error=type(error).__name__)
+        else:
+            if reader is not None:
+                readers[row.channel_id] = reader
+    return readers
 
 
 def _refused(reader: CallbackReader, reason: str, status: int) -> _Reply:

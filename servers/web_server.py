@@ -76,6 +76,7 @@ async def serve(
         return [name for name, silent in zip(actors, answers, strict=True) if silent]
 
     ingress = CallbackIngress(desk=desk, directory=directory, database=database, registry=registry)
+    await ingress.start()
     app = application(ingress=ingress, database=database, silent_actors=silent_actors)
     server = _Server(
         uvicorn.Config(

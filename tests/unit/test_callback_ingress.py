@@ -36,8 +36,11 @@ class Door:
         nothing: Any = SimpleNamespace()
         self.ingress = CallbackIngress(desk=nothing, directory=nothing, database=nothing, registry=CollectorRegistry())
         self.answered: list[int] = []
-        monkeypatch.setattr(self.ingress, "_reader", lambda channel_id: Reader() if channel_id == "c1" else None)
+        monkeypatch.setattr(self.ingress, "_reader", self._reader)
         monkeypatch.setattr(self.ingress, "_take", self._take)
+
+    async def _reader(self, channel_id: str) -> Reader | None:
+        return Reader() if channel_id == "c1" else None
 
     async def _take(self, *_: object) -> Any:
         return 200, "text/plain", b"ok"
