@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, urlencode
 import uvloop
 from sqlalchemy import text
 
+from domain import payments as life
 from ops.bench.caller import percentile_ms
 from ops.bench.loop import Loop
 from simulator.wire.accounts import Keys
@@ -36,6 +37,8 @@ PATH = f"/callbacks/{CHANNEL_ID}"
 # Garbage has lines of its own, as a flood has. A channel opens as many as it needs, so that none of its notices waits here.
 REAL_LINES, GARBAGE_LINES = 64, 48
 ANSWER_TIMEOUT_S = 30.0
+# By then each payment has been asked about twice; the third question comes half a minute later.
+ASKED_S = sum(life.QUERY_DELAYS_S[:2]) + 2
 # Of garbage, so much is a body that is far too large.
 LARGE_SHARE = 0.005
 LARGE_BYTES = 1 << 20
