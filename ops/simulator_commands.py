@@ -1,6 +1,7 @@
 """`paydesk simulator`: the sandbox alone, with the channels' real wires."""
 
 import asyncio
+import errno
 import logging
 import signal
 import sys
@@ -35,9 +36,19 @@ def serve(
 
 
 async def _serve(directory: Path, host: str, port: int, seed: int, credentials: Path) -> None:
+    from ops.deployment import CannotStart
     from simulator.wire import alone
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await alone.serve(directory, host=host, port=port, seed=seed, hub_file=credentials, stop=stop)
+    def ready(base_url: str) -> None:
+        print(f"serving {base_url}; {credentials} says how to speak to it; Ctrl-C stops", flush=True)
+
+    try:
+        await alone.serve(directory, host=host, port=port, seed=seed, hub_file=credentials, stop=stop, ready=ready)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES) or error.filename:
+            raise
+        told = f"port {port} on {host} cannot be had ({error.strerror}): choose another with --port, or 0 for a free one"
+        raise CannotStart(told) from error

@@ -66,6 +66,7 @@ def write_hub_file(path: Path, accounts: Iterable[Account], *, base_url: str, se
         of_kind = kinds.setdefault(account.kind, {"base_url": f"{base_url}/{account.kind}", "accounts": []})
         entry = {"channel_id": account.channel_id, "merchant_no": account.merchant_no, "values": account.hub}
         of_kind["accounts"].append(entry)
+    path.parent.mkdir(parents=True, exist_ok=True)
     _write_private(path, json.dumps({"base_url": base_url, "seed": seed, "kinds": kinds}, indent=1, ensure_ascii=False))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from starlette.requests import Request
@@ -26,9 +27,13 @@ def all_accounts(directory: Path) -> list[Account]:
 
 
 async def serve(
-    directory: Path, *, host: str, port: int, seed: int, hub_file: Path | None, stop: asyncio.Event
-) -> None:
-    """Serve until `stop`. Raise OSError where the port is taken, LedgerDamaged where the directory is not whole."""
+    directory: Path, *, host: str, port: int, seed: int, hub_file: Path | None, stop: asyncio.Event,
+    ready: Callable[[str], None] = lambda _: None,
+) -> None:  # fmt: skip
+    """Serve until `stop`, and tell `ready` the address when everything is there.
+
+    Raise OSError where the port is taken, LedgerDamaged where the directory is not whole.
+    """
     bound = bind(host, port)
     base_url = f"http://{host}:{bound.getsockname()[1]}"
     accounts = all_accounts(directory)
@@ -43,6 +48,7 @@ async def serve(
     )
     if hub_file is not None:
         await asyncio.to_thread(write_hub_file, hub_file, accounts, base_url=base_url, seed=seed)
+    ready(base_url)
     try:
         await stop.wait()
     finally:

@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from ops import simulator_commands
+from ops.deployment import CannotStart
 from simulator.wire import alone
 from simulator.wire.accounts import Wanted, open_accounts
 from simulator.wire.server import bind
@@ -131,3 +133,12 @@ async def test_the_hubs_file_has_its_own_halves_only(tmp_path: Path) -> None:
         own = [value for account in alone.all_accounts(world_keys()) for value in account.own.values() if "PRIVATE KEY" in value]
         assert own
         assert not any(json.dumps(key)[1:-1] in alipay.wires_text for key in own)
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with bind("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotStart, match=f"port {port} on 127.0.0.1 cannot be had"):
+            asyncio.run(simulator_commands._serve(tmp_path, "127.0.0.1", port, 1, tmp_path / "wires.json"))
+    assert not list(tmp_path.iterdir())

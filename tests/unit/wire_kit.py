@@ -30,7 +30,7 @@ def world_keys() -> Path:
 async def served(directory: Path, *, seed: int = 7) -> AsyncIterator[tuple[dict[str, Any], httpx.AsyncClient]]:
     """Serve the wires on a free port; give what the hub's file says, and a client."""
     shutil.copytree(world_keys(), directory, dirs_exist_ok=True)
-    file, stop = directory / "hub.json", asyncio.Event()
+    file, stop = directory / "made" / "hub.json", asyncio.Event()
     serving = asyncio.create_task(alone.serve(directory, host="127.0.0.1", port=0, seed=seed, hub_file=file, stop=stop))
     while not file.exists() and not serving.done():
         await asyncio.sleep(0.01)
