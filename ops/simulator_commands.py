@@ -36,7 +36,7 @@ def serve(
 
 
 async def _serve(directory: Path, host: str, port: int, seed: int, credentials: Path) -> None:
-    from ops.deployment import CannotStart
+    from ops.mistakes import CannotStart
     from simulator.wire import alone
 
     stop = asyncio.Event()

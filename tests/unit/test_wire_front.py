@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from ops import simulator_commands
-from ops.deployment import CannotStart
+from ops.mistakes import CannotStart
 from simulator.wire import alone
 from simulator.wire.accounts import Wanted, open_accounts
 from simulator.wire.server import bind
