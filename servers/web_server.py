@@ -99,10 +99,6 @@ async def serve(
         stop,
     )
     server.config.load()
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((host, port))
     loop = asyncio.get_running_loop()
     background = [
         loop.create_task(desk.follow()),
@@ -110,10 +106,18 @@ async def serve(
     ]
     if tls is not None and server.config.ssl is not None:
         background.append(loop.create_task(keep_fresh(server.config.ssl, tls)))
-    serving = loop.create_task(server._serve([listener]))  # noqa: SLF001 - `serve` would take our signals
+    serving = loop.create_task(server._serve([_listening(host, port)]))  # noqa: SLF001 - `serve` would take our signals
     await stop.wait()
     server.should_exit = True
     await serving
     for task in background:
         task.cancel()
     database.close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((host, port))
+    return listener
