@@ -34,10 +34,8 @@ log = structlog.get_logger()
 # to the same beat, so that their snapshots leave in one message.
 TICK_S = 0.25
 PUBLISH_S = 1.0
-# A channel that is well and was sent nothing for so long is weighed PUBLISH_S apart until it is sent something, and
-# published QUIET_PUBLISH_S apart: a router that knows nothing of a channel takes it to be well.
+# A channel that is well and was sent nothing for so long is weighed when it is published, until it is sent something.
 QUIET_S = 30.0
-QUIET_PUBLISH_S = 5.0
 # A loop that is later than this stood still: silence in that time is ours, not the channel's.
 STALL_S = 0.5
 # How long a reply waits for the channel's first answer: a round trip to a channel that answers at once.
@@ -463,9 +461,8 @@ class Connector:
         self._snapshot = after = self._health.tick(self._clock_ms(), random.random())
         now_s = time.monotonic()
         moved = after.state is not before.state or after.admit_share != before.admit_share
-        pause_s = QUIET_PUBLISH_S if self._is_quiet() else PUBLISH_S
-        if moved or publish or now_s >= self._published_s + pause_s:
-            self._published_s = now_s - now_s % pause_s
+        if moved or publish or now_s >= self._published_s + PUBLISH_S:
+            self._published_s = now_s - now_s % PUBLISH_S
             self._score.labels(self._channel_id).set(after.score)
             for state in Health:
                 self._state.labels(self._channel_id, state).set(state is after.state)
