@@ -60,6 +60,9 @@ def postgres_url() -> Iterator[str]:
     try:
         url = server.start()
         engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("ALTER SYSTEM SET fsync = off")  # nobody pulls this one's plug
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
         upgrade(engine)
         engine.dispose()
         yield url

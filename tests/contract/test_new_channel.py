@@ -69,12 +69,12 @@ from tests.contract.test_channels import *
 """
 
 
-def run_suite(folder: Path) -> tuple[int, str]:
+def run_suite(folder: Path, *options: str) -> tuple[int, str]:
     """Run the whole contract suite on the channel below `folder`, as its developer would."""
     test = folder / "test_harbour_bank.py"
     test.write_text(SUITE.format(root=str(ROOT), folder=str(folder)))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "setup.cfg"), f"--rootdir={folder}",
-               "-p", "no:xdist", str(test)]  # fmt: skip
+               "-p", "no:xdist", *options, str(test)]  # fmt: skip
     done = subprocess.run(
         command,
         check=False,
@@ -92,7 +92,7 @@ def test_a_channel_that_is_begun_and_filled_in_passes_the_suite_and_a_forgotten_
     assert {path.name for path in made.iterdir()} == {
         path.name for path in (ROOT / "channels" / "_template").glob("*.py") if path.name not in LEFT_BEHIND
     }
-    code, out = run_suite(tmp_path)
+    code, out = run_suite(tmp_path, "--exitfirst")
     assert code == 1 and "FAILED" in out, out[-3000:]
     mapping = made / "mapping.py"
     text = mapping.read_text()

@@ -13,9 +13,9 @@ GOOD_NOTICES = {"bad_signatures": 0, "disorders": 0, "changed_bodies": 0, "accep
 
 
 @pytest_asyncio.fixture
-async def house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
+async def house(emptied_database_url: str, tmp_path: Path) -> AsyncIterator[House]:
     """Some paid orders, a declined one, and an order that two payers paid, whose second payment went back."""
-    async with opened_house(database_url, tmp_path) as opened:
+    async with opened_house(emptied_database_url, tmp_path) as opened:
         for number in range(3):
             await opened.pay(f"paid-{number}")
         await opened.pay("declined", payer_ref="payer_no_funds")

@@ -28,8 +28,8 @@ HURRIED = 0.1 / sum(RETRY_DELAYS_S)
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    made = Database(database_url, pool_size=3)
+def database(emptied_database_url: str) -> Iterator[Database]:
+    made = Database(emptied_database_url, pool_size=3)
     yield made
     made.close()
 

@@ -48,8 +48,8 @@ class Desk:
 
 
 @pytest_asyncio.fixture
-async def desk(database_url: str) -> AsyncIterator[Desk]:
-    database = Database(database_url, pool_size=2)
+async def desk(emptied_database_url: str) -> AsyncIterator[Desk]:
+    database = Database(emptied_database_url, pool_size=2)
 
     def fill(connection: Connection) -> None:
         add_tenant(connection, "life")

@@ -14,8 +14,8 @@ from tests.vaults import new_vault
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = sqlalchemy.create_engine(database_url)
+def engine(emptied_database_url: str) -> Iterator[Engine]:
+    made = sqlalchemy.create_engine(emptied_database_url)
     yield made
     made.dispose()
 
