@@ -44,7 +44,7 @@ log = structlog.get_logger()
 
 ROOT = Path(__file__).parent.parent
 SANDBOX_DESK = Path(__file__).parent / "demo" / "desk.toml"
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 # A child that ends at once is started again, but not in a spin.
 RESTART_PAUSE_S = 0.5
 RESTART_PAUSE_S_MAX = 10.0

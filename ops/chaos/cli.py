@@ -29,7 +29,7 @@ from storage.database import make_engine
 from storage.embedded import EmbeddedPostgres
 
 TENANT = "chaos"
-START_S_MAX = 90.0
+START_S_MAX = 150.0
 # Waits of notices are shrunk by this, so that a drill sees their retries.
 SCHEDULE_FACTOR = 0.02
 EXPIRE_S = 75

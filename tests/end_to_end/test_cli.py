@@ -21,8 +21,8 @@ import pytest
 
 from ops import cli
 
-pytestmark = [pytest.mark.xdist_group("cli"), pytest.mark.timeout(300)]
-START_TIMEOUT_S = 120.0
+pytestmark = pytest.mark.xdist_group("cli")
+START_TIMEOUT_S = 150.0
 
 
 class Served(NamedTuple):
