@@ -29,7 +29,7 @@ from actors.peers import PeerLost, pack
 from actors.shell import Inhabitant
 from actors.supervisor import Supervisor
 from ops import wires
-from ops.settings import Settings, pepper
+from ops.settings import LOOPBACK, Settings, pepper
 from storage import desk as desk_store
 from storage.changes import Changes
 from storage.database import Database, DatabaseUnavailable
@@ -44,6 +44,8 @@ SUPERVISOR_CHECK_S = 1.0
 ADMIT_S = 1.0
 # How often what waits for the actors looks whether they have answered.
 HEAR_S = 0.05
+# A connection of a stranger is a file too; some machines allow a thousand.
+FILES_MAX = 65_536
 
 
 def inhabitants(settings: Settings, desk: desk_store.Desk) -> list[Inhabitant]:
@@ -196,7 +198,7 @@ async def gateway(settings: Settings) -> None:
             message_bytes_max=settings.message_bytes_max,
             concurrent_calls_max=settings.concurrent_calls_max,
             drain_s=settings.drain_s,
-            reflection=settings.reflection,
+            reflection=settings.host in LOOPBACK if settings.reflection is None else settings.reflection,
             simulator=settings.simulator,
             limits=Limits(settings.tenant_calls_max, settings.tenant_batch_items_max, settings.bulk_share),
             tls=settings.tls(),
@@ -259,8 +261,8 @@ def main() -> None:
     role = sys.argv[1] if len(sys.argv) == 2 else ""
     if role not in ROLES:
         sys.exit(f"usage: python -m ops.processes {'|'.join(ROLES)}")
-    files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # a connection of a stranger is a file too
+    files, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(files, min(files_max, FILES_MAX)), files_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # keys are in our memory, and in that of the actors that we start
     settings = Settings()
     if fault := settings.listening_fault():

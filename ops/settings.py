@@ -70,7 +70,9 @@ class Settings(BaseSettings):
         0.1, gt=0, le=1, description="Part of a router's time that batches take while online calls come"
     )
     drain_s: float = Field(5.0, ge=0, description="How long calls under way are waited for at the end")
-    reflection: bool = Field(True, description="Serve gRPC reflection")
+    reflection: bool | None = Field(
+        None, description="Serve gRPC reflection, which tells strangers what there is; default: on loopback alone"
+    )
     log_level: str = Field("info", description="debug, info, warning or error")
 
     @classmethod
