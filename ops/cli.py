@@ -373,6 +373,20 @@ def psql(context: typer.Context) -> None:
     raise typer.Exit(code)
 
 
+@db_app.command("erase-payers")
+def erase_payers(
+    tenant: Annotated[str, typer.Argument(help="Tenant whose payers' details are let go of.")],
+    days: Annotated[int, typer.Option("--older-than", min=30, max=36_500, help="Only of payments made before so many days.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the trail.")],
+) -> None:
+    """Let go of what is known of payers whose payments have ended; how many it was stands in the trail."""
+    from ops import database, running
+
+    with running.database_url(_settings()) as url:
+        count = database.erase_payers(url, tenant=tenant, days=days, reason=reason)
+    print(f"{count} payers of {tenant} erased")
+
+
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 

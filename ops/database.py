@@ -1,6 +1,8 @@
 """The database, for `paydesk db`."""
 
+import getpass
 import subprocess
+import time
 from collections.abc import Sequence
 
 import sqlalchemy
@@ -8,9 +10,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import Connection
 
-from storage import migrate, row_security
-from storage.database import make_engine
+from domain.payments import FINAL
+from storage import audit, migrate, payers, row_security
+from storage.database import make_engine, transact
 from storage.embedded import binary
 
 
@@ -56,3 +60,28 @@ def psql(url: str, arguments: Sequence[str]) -> int:
     """Run psql on the database until it ends; return its exit code."""
     plain = sqlalchemy.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     return subprocess.call([str(binary("psql")), plain, *arguments])
+
+
+def erase_payers(url: str, *, tenant: str, days: int, reason: str) -> int:
+    """Let go of what is known of payers for longer than `days`; return how many. Each page leaves an audit entry."""
+    before_ms = time.time_ns() // 1_000_000 - days * 86_400_000
+    engine = make_engine(url, pool_size=1)
+    count, after_id = 0, ""
+    who = f"{getpass.getuser()}@shell"[:64]
+
+    def work(connection: Connection) -> payers.Erased:
+        erased = payers.erase(connection, tenant_id=tenant, before_ms=before_ms, states=FINAL, after_id=after_id)
+        if erased.count:
+            after = {"count": erased.count, "older_than_days": days, "before_ms": before_ms}
+            entry = audit.Entry(tenant, who, "paydesk db erase-payers", "payer", "erased", None, after, reason, address="shell")
+            audit.append(connection, [entry])
+        return erased
+
+    try:
+        while True:
+            erased = transact(engine, work)
+            count, after_id = count + erased.count, erased.after_id
+            if not after_id:
+                return count
+    finally:
+        engine.dispose()

@@ -1,5 +1,7 @@
 """Personal data of payers: taken in checked, kept sealed, shown masked, revealed to few and on the record."""
 
+import asyncio
+import functools
 from typing import Any
 
 import grpc
@@ -9,9 +11,11 @@ import sqlalchemy
 from domain.identifiers import luhn_digit
 from domain.refusals import Refused
 from domain.settings import Settings
+from ops import database
 from protos.paydesk.v1 import common_pb2, payments_pb2, payments_pb2_grpc
 from servers import payers, translate
 from servers.payers import PayerVault
+from storage import audit
 from storage import payments as payment_store
 from storage.database import Database
 from storage.payments import Intent
@@ -100,6 +104,24 @@ async def test_who_pays_is_sealed_masked_found_and_revealed_on_the_record(emptie
 def _rows(connection: Any) -> str:
     tables = ("payer_details", "payments", "audit_entries")
     return str([connection.exec_driver_sql(f"SELECT t::text FROM {table} t").all() for table in tables])
+
+
+async def test_old_details_of_ended_payments_are_let_go_of_and_how_many_is_on_record(emptied_database_url: str) -> None:
+    async with opened_office(emptied_database_url) as office:
+        prepared = Database(emptied_database_url, pool_size=1, prepare=payment_store.PREPARED)
+        old, under_way, young = [await accept(prepared, new_vault(), number, PAYER) for number in range(3)]
+        prepared.close()
+        for statement in (
+            f"UPDATE payments SET state = 'FAILED', next_action_time = NULL WHERE payment_id IN ('{old}', '{young}')",
+            f"UPDATE payer_details SET create_time = now() - interval '40 days' WHERE payment_id <> '{young}'",
+        ):
+            await office.database.run(lambda connection, statement=statement: connection.exec_driver_sql(statement))
+        erase = functools.partial(database.erase_payers, emptied_database_url, tenant="pnc", days=30, reason="over")
+        assert [await asyncio.to_thread(erase) for _ in range(2)] == [1, 0]
+        left = await office.database.run(lambda c: c.exec_driver_sql("SELECT payment_id FROM payer_details ORDER BY 1").scalars().all())
+        assert left == [under_way, young]
+        (told,) = await office.database.run(audit.search, tenant_id="pnc", wanted=audit.Wanted(object_kind="payer"), limit=9)
+        assert (told.record.after or {})["count"] == 1 and told.record.reason == "over"
 
 
 @pytest.mark.parametrize(
