@@ -71,8 +71,8 @@ def erase_payers(url: str, *, tenant: str, days: int, reason: str) -> int:
 
     def work(connection: Connection) -> payers.Erased:
         erased = payers.erase(connection, tenant_id=tenant, before_ms=before_ms, states=FINAL, after_id=after_id)
-        if erased.count:
-            after = {"count": erased.count, "older_than_days": days, "before_ms": before_ms}
+        if erased.erased_count:
+            after = {"count": erased.erased_count, "older_than_days": days, "before_ms": before_ms}
             entry = audit.Entry(tenant, who, "paydesk db erase-payers", "payer", "erased", None, after, reason, address="shell")
             audit.append(connection, [entry])
         return erased
@@ -80,7 +80,7 @@ def erase_payers(url: str, *, tenant: str, days: int, reason: str) -> int:
     try:
         while True:
             erased = transact(engine, work)
-            count, after_id = count + erased.count, erased.after_id
+            count, after_id = count + erased.erased_count, erased.after_id
             if not after_id:
                 return count
     finally:

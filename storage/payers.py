@@ -55,7 +55,7 @@ def read(connection: Connection, *, tenant_id: str, payment_id: str) -> tuple[st
 class Erased(NamedTuple):
     """How many details were let go of, and the payment after which to go on; "" at the end."""
 
-    count: int
+    erased_count: int
     after_id: str
 
 
