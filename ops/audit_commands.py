@@ -19,6 +19,7 @@ def search(
     operation: Annotated[str, typer.Option(help="Such as Channels.ForceChannelState.")] = "",
     kind: Annotated[str, typer.Option(help="Kind of object, such as rule_set.")] = "",
     object_id: Annotated[str, typer.Option("--object", help="Id of the object.")] = "",
+    changes: Annotated[bool, typer.Option("--changes", help="Leave out what was only read.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Entries at most.")] = 20,
     tenant: Tenant = "",
     target: Target = "",
@@ -26,7 +27,8 @@ def search(
 ) -> None:
     """List entries, newest first."""
     session = Session(target=target, tenant=tenant, key=key)
-    chosen = {"principal": principal, "operation": operation, "object_kind": kind, "object_id": object_id}
+    chosen = {"principal": principal, "operation": operation, "object_kind": kind, "object_id": object_id,
+              "changes_only": changes}  # fmt: skip
     table = Table("place", "entry", "time", "who", "operation", "object", "reason", box=None, header_style="dim")
     for entry in session.pages("Audit/SearchAudit", "entries", limit, filter=chosen):
         at = clock(entry.create_time)

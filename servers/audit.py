@@ -131,7 +131,7 @@ def _wanted(chosen: audit_pb2.AuditFilter) -> store.Wanted:
     if violations:
         raise Refused(invalid(*violations))
     bounds = translate.milliseconds(chosen.min_create_time), translate.milliseconds(chosen.max_create_time)
-    return store.Wanted(**texts, min_ms=bounds[0], max_ms=bounds[1])
+    return store.Wanted(**texts, min_ms=bounds[0], max_ms=bounds[1], changes_only=chosen.changes_only)
 
 
 def _entry_id(key: str) -> int:

@@ -20,7 +20,10 @@ _RECORD = """e.entry_id, e.tenant_id, e.principal, e.operation, e.object_kind, e
 
 
 class Entry(NamedTuple):
-    """One act of one person or system. `before` and `after` hold plain values, secrets and personal data masked."""
+    """One act of one person or system. `before` and `after` hold plain values, secrets and personal data masked.
+
+    Of a reading, `after` has what was `asked`.
+    """
 
     tenant_id: str
     principal: str
@@ -227,6 +230,7 @@ class Wanted(NamedTuple):
     object_id: str = ""
     min_ms: int = 0
     max_ms: int = 0
+    changes_only: bool = False
 
 
 class Found(NamedTuple):
@@ -252,6 +256,7 @@ def search(
                   AND (:object_id = '' OR e.object_id = :object_id)
                   AND (:min_ms = 0 OR e.create_time >= to_timestamp(:min_ms / 1000.0))
                   AND (:max_ms = 0 OR e.create_time < to_timestamp(:max_ms / 1000.0))
+                  AND (NOT :changes_only OR NOT coalesce(jsonb_exists(e.after, 'asked'), false))
                 ORDER BY e.entry_id DESC LIMIT :limit"""
         ),
         {"tenant_id": tenant_id, "before_id": before_id, "limit": limit, "entry_id": entry_id, **wanted._asdict()},

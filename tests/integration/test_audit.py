@@ -313,6 +313,8 @@ async def test_a_reading_that_a_viewer_may_not_do_leaves_one_entry_that_says_wha
             ("Identity.ListPrincipals", "principal", ""), ("Identity.GetPrincipal", "principal", "wang"),
             ("Credentials.ListCredentials", "credentials", "x" * 96), ("Audit.SearchAudit", "audit", ""),
         ]  # fmt: skip
+        request.filter.changes_only = True
+        assert not (await auditor.SearchAudit(request)).entries
         assert json.loads(found[0].after_json) == {"asked": '{"filter": {"principal": "wang"}}'}
         assert len(found[1].after_json) < 2_000 and all(told.address.startswith("ipv4:127.0.0.1") for told in found)
 

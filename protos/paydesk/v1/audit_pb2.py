@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16paydesk/v1/audit.proto\x12\npaydesk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x02\n\nAuditEntry\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x03\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\x13\n\x0bobject_kind\x18\x05 \x01(\t\x12\x11\n\tobject_id\x18\x06 \x01(\t\x12\x13\n\x0b\x62\x65\x66ore_json\x18\x07 \x01(\t\x12\x12\n\nafter_json\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04hash\x18\r \x01(\x0c\"\xc5\x01\n\x0b\x41uditFilter\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x13\n\x0bobject_kind\x18\x03 \x01(\t\x12\x11\n\tobject_id\x18\x04 \x01(\t\x12\x33\n\x0fmin_create_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fmax_create_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\x12SearchAuditRequest\x12\'\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x17.paydesk.v1.AuditFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13SearchAuditResponse\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.paydesk.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x14GetAuditEntryRequest\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x03\"M\n\x12\x45xportAuditRequest\x12\'\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x17.paydesk.v1.AuditFilter\x12\x0e\n\x06reason\x18\x02 \x01(\t\"&\n\x13\x45xportAuditResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\"=\n\x12VerifyAuditRequest\x12\x13\n\x0b\x66irst_index\x18\x01 \x01(\x03\x12\x12\n\nlast_index\x18\x02 \x01(\x03\"\xc1\x02\n\x13VerifyAuditResponse\x12\r\n\x05sound\x18\x01 \x01(\x08\x12\x15\n\rchecked_count\x18\x02 \x01(\x03\x12\x12\n\nlast_index\x18\x03 \x01(\x03\x12\x14\n\x0c\x62roken_index\x18\x04 \x01(\x03\x12\x36\n\x06\x64\x61mage\x18\x05 \x01(\x0e\x32&.paydesk.v1.VerifyAuditResponse.Damage\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x1a\n\x12signed_heads_count\x18\x07 \x01(\x05\"v\n\x06\x44\x61mage\x12\x16\n\x12\x44\x41MAGE_UNSPECIFIED\x10\x00\x12\x11\n\rDAMAGE_EDITED\x10\x01\x12\x12\n\x0e\x44\x41MAGE_DELETED\x10\x02\x12\x13\n\x0f\x44\x41MAGE_INSERTED\x10\x03\x12\x18\n\x14\x44\x41MAGE_HEAD_MISMATCH\x10\x04\x32\xc4\x02\n\x05\x41udit\x12N\n\x0bSearchAudit\x12\x1e.paydesk.v1.SearchAuditRequest\x1a\x1f.paydesk.v1.SearchAuditResponse\x12I\n\rGetAuditEntry\x12 .paydesk.v1.GetAuditEntryRequest\x1a\x16.paydesk.v1.AuditEntry\x12P\n\x0b\x45xportAudit\x12\x1e.paydesk.v1.ExportAuditRequest\x1a\x1f.paydesk.v1.ExportAuditResponse0\x01\x12N\n\x0bVerifyAudit\x12\x1e.paydesk.v1.VerifyAuditRequest\x1a\x1f.paydesk.v1.VerifyAuditResponseB(\n\x0e\x63om.paydesk.v1P\x01Z\x14paydesk/v1;paydeskv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16paydesk/v1/audit.proto\x12\npaydesk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x02\n\nAuditEntry\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x03\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\x13\n\x0bobject_kind\x18\x05 \x01(\t\x12\x11\n\tobject_id\x18\x06 \x01(\t\x12\x13\n\x0b\x62\x65\x66ore_json\x18\x07 \x01(\t\x12\x12\n\nafter_json\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04hash\x18\r \x01(\x0c\"\xdb\x01\n\x0b\x41uditFilter\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x13\n\x0bobject_kind\x18\x03 \x01(\t\x12\x11\n\tobject_id\x18\x04 \x01(\t\x12\x33\n\x0fmin_create_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fmax_create_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63hanges_only\x18\x07 \x01(\x08\"d\n\x12SearchAuditRequest\x12\'\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x17.paydesk.v1.AuditFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13SearchAuditResponse\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.paydesk.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x14GetAuditEntryRequest\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x03\"M\n\x12\x45xportAuditRequest\x12\'\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x17.paydesk.v1.AuditFilter\x12\x0e\n\x06reason\x18\x02 \x01(\t\"&\n\x13\x45xportAuditResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\"=\n\x12VerifyAuditRequest\x12\x13\n\x0b\x66irst_index\x18\x01 \x01(\x03\x12\x12\n\nlast_index\x18\x02 \x01(\x03\"\xc1\x02\n\x13VerifyAuditResponse\x12\r\n\x05sound\x18\x01 \x01(\x08\x12\x15\n\rchecked_count\x18\x02 \x01(\x03\x12\x12\n\nlast_index\x18\x03 \x01(\x03\x12\x14\n\x0c\x62roken_index\x18\x04 \x01(\x03\x12\x36\n\x06\x64\x61mage\x18\x05 \x01(\x0e\x32&.paydesk.v1.VerifyAuditResponse.Damage\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x1a\n\x12signed_heads_count\x18\x07 \x01(\x05\"v\n\x06\x44\x61mage\x12\x16\n\x12\x44\x41MAGE_UNSPECIFIED\x10\x00\x12\x11\n\rDAMAGE_EDITED\x10\x01\x12\x12\n\x0e\x44\x41MAGE_DELETED\x10\x02\x12\x13\n\x0f\x44\x41MAGE_INSERTED\x10\x03\x12\x18\n\x14\x44\x41MAGE_HEAD_MISMATCH\x10\x04\x32\xc4\x02\n\x05\x41udit\x12N\n\x0bSearchAudit\x12\x1e.paydesk.v1.SearchAuditRequest\x1a\x1f.paydesk.v1.SearchAuditResponse\x12I\n\rGetAuditEntry\x12 .paydesk.v1.GetAuditEntryRequest\x1a\x16.paydesk.v1.AuditEntry\x12P\n\x0b\x45xportAudit\x12\x1e.paydesk.v1.ExportAuditRequest\x1a\x1f.paydesk.v1.ExportAuditResponse0\x01\x12N\n\x0bVerifyAudit\x12\x1e.paydesk.v1.VerifyAuditRequest\x1a\x1f.paydesk.v1.VerifyAuditResponseB(\n\x0e\x63om.paydesk.v1P\x01Z\x14paydesk/v1;paydeskv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,23 +36,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITENTRY']._serialized_start=72
   _globals['_AUDITENTRY']._serialized_end=352
   _globals['_AUDITFILTER']._serialized_start=355
-  _globals['_AUDITFILTER']._serialized_end=552
-  _globals['_SEARCHAUDITREQUEST']._serialized_start=554
-  _globals['_SEARCHAUDITREQUEST']._serialized_end=654
-  _globals['_SEARCHAUDITRESPONSE']._serialized_start=656
-  _globals['_SEARCHAUDITRESPONSE']._serialized_end=743
-  _globals['_GETAUDITENTRYREQUEST']._serialized_start=745
-  _globals['_GETAUDITENTRYREQUEST']._serialized_end=785
-  _globals['_EXPORTAUDITREQUEST']._serialized_start=787
-  _globals['_EXPORTAUDITREQUEST']._serialized_end=864
-  _globals['_EXPORTAUDITRESPONSE']._serialized_start=866
-  _globals['_EXPORTAUDITRESPONSE']._serialized_end=904
-  _globals['_VERIFYAUDITREQUEST']._serialized_start=906
-  _globals['_VERIFYAUDITREQUEST']._serialized_end=967
-  _globals['_VERIFYAUDITRESPONSE']._serialized_start=970
-  _globals['_VERIFYAUDITRESPONSE']._serialized_end=1291
-  _globals['_VERIFYAUDITRESPONSE_DAMAGE']._serialized_start=1173
-  _globals['_VERIFYAUDITRESPONSE_DAMAGE']._serialized_end=1291
-  _globals['_AUDIT']._serialized_start=1294
-  _globals['_AUDIT']._serialized_end=1618
+  _globals['_AUDITFILTER']._serialized_end=574
+  _globals['_SEARCHAUDITREQUEST']._serialized_start=576
+  _globals['_SEARCHAUDITREQUEST']._serialized_end=676
+  _globals['_SEARCHAUDITRESPONSE']._serialized_start=678
+  _globals['_SEARCHAUDITRESPONSE']._serialized_end=765
+  _globals['_GETAUDITENTRYREQUEST']._serialized_start=767
+  _globals['_GETAUDITENTRYREQUEST']._serialized_end=807
+  _globals['_EXPORTAUDITREQUEST']._serialized_start=809
+  _globals['_EXPORTAUDITREQUEST']._serialized_end=886
+  _globals['_EXPORTAUDITRESPONSE']._serialized_start=888
+  _globals['_EXPORTAUDITRESPONSE']._serialized_end=926
+  _globals['_VERIFYAUDITREQUEST']._serialized_start=928
+  _globals['_VERIFYAUDITREQUEST']._serialized_end=989
+  _globals['_VERIFYAUDITRESPONSE']._serialized_start=992
+  _globals['_VERIFYAUDITRESPONSE']._serialized_end=1313
+  _globals['_VERIFYAUDITRESPONSE_DAMAGE']._serialized_start=1195
+  _globals['_VERIFYAUDITRESPONSE_DAMAGE']._serialized_end=1313
+  _globals['_AUDIT']._serialized_start=1316
+  _globals['_AUDIT']._serialized_end=1640
 # @@protoc_insertion_point(module_scope)

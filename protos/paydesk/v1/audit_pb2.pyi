@@ -41,20 +41,22 @@ class AuditEntry(_message.Message):
     def __init__(self, entry_id: _Optional[int] = ..., index: _Optional[int] = ..., principal: _Optional[str] = ..., operation: _Optional[str] = ..., object_kind: _Optional[str] = ..., object_id: _Optional[str] = ..., before_json: _Optional[str] = ..., after_json: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., address: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., hash: _Optional[bytes] = ...) -> None: ...
 
 class AuditFilter(_message.Message):
-    __slots__ = ("principal", "operation", "object_kind", "object_id", "min_create_time", "max_create_time")
+    __slots__ = ("principal", "operation", "object_kind", "object_id", "min_create_time", "max_create_time", "changes_only")
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     OBJECT_KIND_FIELD_NUMBER: _ClassVar[int]
     OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     MIN_CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     MAX_CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_ONLY_FIELD_NUMBER: _ClassVar[int]
     principal: str
     operation: str
     object_kind: str
     object_id: str
     min_create_time: _timestamp_pb2.Timestamp
     max_create_time: _timestamp_pb2.Timestamp
-    def __init__(self, principal: _Optional[str] = ..., operation: _Optional[str] = ..., object_kind: _Optional[str] = ..., object_id: _Optional[str] = ..., min_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    changes_only: bool
+    def __init__(self, principal: _Optional[str] = ..., operation: _Optional[str] = ..., object_kind: _Optional[str] = ..., object_id: _Optional[str] = ..., min_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changes_only: _Optional[bool] = ...) -> None: ...
 
 class SearchAuditRequest(_message.Message):
     __slots__ = ("filter", "page_size", "page_token")
