@@ -62,6 +62,11 @@ QUESTIONS = {
     "cases_open": _Question(
         "Contradictions that need a person", ("kind",), "SELECT kind, count(*) FROM cases GROUP BY 1",
     ),
+    "shell_acts_recent": _Question(
+        "What a shell did in the database itself within an hour, such as making keys", ("tenant",), """
+        SELECT tenant_id, count(*) FROM audit_entries
+        WHERE address = 'shell' AND create_time > now() - interval '1 hour' GROUP BY 1""",
+    ),
     "cert_days_left": _Question(
         "Days until something in use ends, for what ends within two months", ("tenant", "kind", "object", "channel"), """
         SELECT tenant_id, object_kind, object_id, channel_id, floor(extract(epoch FROM not_after - now()) / 86400)

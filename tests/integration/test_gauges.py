@@ -4,13 +4,16 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from actors.meters import samples_of, store_samples
 from servers import metrics
-from storage import gauges
+from storage import audit, gauges
 from storage.database import Database
 
 
-async def test_every_question_is_answered_on_an_empty_database(emptied_database_url: str) -> None:
+async def test_every_question_is_answered_and_what_a_shell_did_is_told(emptied_database_url: str) -> None:
     database = Database(emptied_database_url, pool_size=1)
+    acts = [audit.Entry("pnc", "root@shell", "paydesk keys add", "api_key", "key_1", address=address) for address in ("shell", "ipv4:x")]
+    await database.run(audit.append, acts)
     read = await database.run(gauges.read)
+    assert [gauge.value for gauge in read if gauge.name == "shell_acts_recent"] == [1]
     page = (await metrics.page(database)).decode()
     database.close()
     assert {gauge.name for gauge in read} <= set(gauges.QUESTIONS)
