@@ -354,6 +354,18 @@ def show_database() -> None:
         database.show_status(url, _console())
 
 
+@db_app.command("parked")
+def show_parked(
+    channel_id: Annotated[str, typer.Option("--channel", help="Only of this channel.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Callbacks at most.")] = 50,
+) -> None:
+    """Show callbacks that are genuine, and that nothing could use yet."""
+    from ops import database, running
+
+    with running.database_url(_settings()) as url:
+        database.show_parked(url, _console(), channel_id=channel_id, limit=limit)
+
+
 @db_app.command("url")
 def show_url() -> None:
     """Print the database's URL, with its password."""

@@ -4,6 +4,7 @@ import getpass
 import subprocess
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 import sqlalchemy
 from alembic.runtime.migration import MigrationContext
@@ -12,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
 
+from domain.identifiers import CHINA
 from domain.payments import FINAL
-from storage import audit, migrate, payers, row_security
+from storage import audit, callbacks, migrate, payers, row_security
 from storage.database import make_engine, transact
 from storage.embedded import binary
 
@@ -54,6 +56,23 @@ def show_status(url: str, console: Console) -> None:
     for name, rows, table_size in tables:
         table.add_row(name, f"{rows:,}", table_size)
     console.print(table)
+
+
+def show_parked(url: str, console: Console, *, channel_id: str, limit: int) -> None:
+    """Show the callbacks that are genuine and that nothing could use yet, newest first."""
+    engine = make_engine(url, pool_size=1)
+    try:
+        with engine.connect() as connection:
+            found = callbacks.parked(connection, channel_id=channel_id, limit=limit)
+    finally:
+        engine.dispose()
+    table = Table("channel", "merchant", "notice", "of", "bytes", "since", box=None, header_style="dim")
+    for row in found:
+        merchant_no, _, notify_id = row.notify_id.partition("/")
+        since = f"{datetime.fromtimestamp(row.receive_ms // 1000, CHINA):%Y-%m-%d %H:%M:%S}"
+        table.add_row(row.channel_id, merchant_no, notify_id, row.attempt_no, f"{row.length:,}", since)
+    console.print(table)
+    console.print(f"{len(found)} are shown")
 
 
 def psql(url: str, arguments: Sequence[str]) -> int:

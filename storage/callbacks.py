@@ -17,6 +17,27 @@ class Received(NamedTuple):
     raw: bytes
 
 
+class Parked(NamedTuple):
+    """A callback that nothing could use yet. `notify_id` begins with the merchant's number. The time is Unix milliseconds."""
+
+    channel_id: str
+    notify_id: str
+    attempt_no: str
+    length: int
+    receive_ms: int
+
+
+def parked(connection: Connection, *, channel_id: str = "", limit: int) -> list[Parked]:
+    """Read callbacks that are parked, newest first: of a channel, or of all."""
+    rows = connection.exec_driver_sql(
+        """SELECT channel_id, notify_id, attempt_no, octet_length(raw), (extract(epoch FROM receive_time) * 1000)::bigint
+           FROM callbacks WHERE state = 'PARKED' AND (%(channel_id)s = '' OR channel_id = %(channel_id)s)
+           ORDER BY receive_time DESC LIMIT %(limit)s""",
+        {"channel_id": channel_id, "limit": limit},
+    )
+    return [Parked(*row) for row in rows]
+
+
 def receive(
     connection: Connection, callbacks: Sequence[Received]
 ) -> tuple[set[tuple[str, str]], dict[tuple[str, str], str]]:

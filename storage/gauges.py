@@ -77,8 +77,8 @@ QUESTIONS = {
         SELECT state, count(*) FROM reminders WHERE state IN ('DUE', 'FAILED', 'UNSURE') GROUP BY 1""",
     ),
     "callbacks_parked": _Question(
-        "Verified callbacks that could not be used", (),
-        "SELECT count(*) FROM callbacks WHERE state = 'PARKED'",
+        "Verified callbacks that could not be used", ("channel",),
+        "SELECT channel_id, count(*) FROM callbacks WHERE state = 'PARKED' GROUP BY 1",
     ),
 }  # fmt: skip
 

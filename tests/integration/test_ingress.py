@@ -19,7 +19,9 @@ from servers.callbacks import CallbackIngress
 from servers.desk import DeskView
 from servers.identity import KeyRing
 from servers.web import application
+from storage import callbacks as store
 from storage import credentials
+from storage import gauges as gauges_store
 from storage.database import Database
 from tests.contract.benches import number
 from tests.contract.rigs import MERCHANTS, PAYEES, Rig, rigged
@@ -193,6 +195,12 @@ async def test_what_belongs_to_a_payment_is_applied_and_the_rest_is_kept_until_s
         assert [told.evidence.refund_no for told in ingress.actors.applied] == ["", number("r1")], "each once"
         kept = {raw: state for _, state, raw in await ingress.rows()}
         parked = {letter.body: "PARKED" for name, letter in letters.items() if name in ("payout", "mandate")}
+        shown = await ingress.database.run(store.parked, channel_id=kind, limit=9)
+        assert sorted(row.length for row in shown) == sorted(map(len, parked))
+        assert {row.notify_id.partition("/")[0] for row in shown} == {rig.merchant_no}
+        assert await ingress.database.run(store.parked, channel_id="another", limit=9) == []
+        gauges = {gauge.name: gauge for gauge in await ingress.database.run(gauges_store.read)}
+        assert (gauges["callbacks_parked"].labels, gauges["callbacks_parked"].value) == ({"channel": kind}, len(parked))
         assert kept == parked | {letters[name].body: "APPLIED" for name in ("payment", "refund")}
         ingress.actors.is_away = True
         await ingress.database.run(lambda connection: connection.exec_driver_sql("TRUNCATE callbacks"))
