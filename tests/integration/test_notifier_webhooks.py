@@ -57,7 +57,7 @@ async def test_an_endpoint_that_hangs_times_out_as_a_whole() -> None:
     async with Endpoint(lambda post: None) as endpoint:
         start = time.monotonic()
         assert await send(endpoint.url, timeout_s=0.2) == Reply(0, "TIMEOUT")
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 10
 
 
 @pytest.mark.asyncio

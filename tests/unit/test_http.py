@@ -141,7 +141,7 @@ async def test_whatever_breaks_after_the_request_left_is_maybe(
     async with listening(behave) as url:
         began_s = time.monotonic()
         assert await transport.send("POST", url, body=b"x") == Lost(Outcome.MAYBE, reason, Fault.CHANNEL)
-    assert time.monotonic() - began_s < 2
+    assert time.monotonic() - began_s < 4, "sooner than the other side gives up"
 
 
 class Keeping:

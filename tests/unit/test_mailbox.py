@@ -112,13 +112,13 @@ async def test_who_stops_waiting_neither_stops_the_message_nor_its_mates() -> No
 async def test_an_idle_mailbox_sends_at_once() -> None:
     post = Post()
     box = Mailbox(post.send, depth_max=10)
-    waited_s = 0.0
+    waited_s = []
     for number in range(5):
         begin_s = time.monotonic()
         await box.put(number)
-        waited_s += time.monotonic() - begin_s
+        waited_s.append(time.monotonic() - begin_s)
         await asyncio.sleep(0.02)
-    assert waited_s < PACE_S_MAX, "a lone caller never waits for the pace"
+    assert sorted(waited_s)[2] < PACE_S_MAX / 5, "a lone caller never waits for the pace"
     assert post.batches == [[0], [1], [2], [3], [4]]
 
 
@@ -150,9 +150,9 @@ async def test_a_slow_batch_does_not_hold_the_next_one() -> None:
         return messages
 
     box = Mailbox(send, depth_max=10)
-    slow = box.put(0.5)
+    slow = box.put(20)
     await asyncio.sleep(0.01)
-    assert await asyncio.wait_for(box.put(0.0), 0.3) == 0.0
+    assert await asyncio.wait_for(box.put(0.0), 10) == 0.0
     slow.cancel()
 
 
