@@ -85,8 +85,8 @@ def _stand_in_for_agents() -> None:
     def command(component: str, *arguments: Any, **options: Any) -> list[str]:
         return list(_STAND_IN) if component in _AGENTS else command_of(component, *arguments, **options)
 
-    setattr(node, start_raylet.__name__, start)
-    setattr(services, command_of.__name__, command)
+    node.start_raylet = start  # type: ignore[assignment,method-assign]  # takes whatever Ray gives it, and hands it on
+    services._build_python_executable_command_memory_profileable = command  # noqa: SLF001
 
 
 def join(address: str) -> None:
