@@ -62,15 +62,18 @@ def make_engine(url: str, *, pool_size: int, prepare: tuple[str, ...] = (), time
 
 def connect_plainly(url: sqlalchemy.URL) -> psycopg2.extensions.connection:
     """Return a connection without pool and transactions, for what waits or asks for ever. Raise DatabaseUnavailable."""
+    ours: dict[str, Any] = {
+        "application_name": "paydesk", "connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5,
+        "keepalives_count": 2,
+    }  # fmt: skip
+    words, named = url.get_dialect()().create_connect_args(url)  # as an engine reads it, several hosts included
     try:
-        connection = psycopg2.connect(
-            url.set(drivername="postgresql").render_as_string(hide_password=False),
-            connect_timeout=5, application_name="paydesk", keepalives_idle=10, keepalives_interval=5, keepalives_count=2,
-            options=f"-c statement_timeout={STATEMENT_TIMEOUT_S}s",
-        )  # fmt: skip
+        connection: psycopg2.extensions.connection = psycopg2.connect(*words, **{**ours, **named})
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
     except psycopg2.Error as error:
         raise DatabaseUnavailable(str(error).strip().split("\n")[0]) from error
-    connection.autocommit = True
     return connection
 
 
