@@ -285,12 +285,12 @@ def test_a_long_day_is_forgotten_while_it_is_read(details: int) -> None:
     assert len(read_bill(content)) == 2_000
 
 
-@pytest.mark.parametrize("strange", [b"<Note/>", b"<Note>%s</Note>" % (b"x" * 90_000), b"<Note><Ntry/></Note>"])
+@pytest.mark.parametrize("strange", [b"<Note>%s</Note>" % (b"x" * 90_000), b"<Note><Ntry/></Note>"])
 def test_what_is_no_piece_of_a_statement_does_not_pile_up(strange: bytes) -> None:
     content = camt_053(DAY, closing="10499.00")
     assert len(read_bill(content.replace(b"<Ntry>", strange + b"<Ntry>", 1))) == len(DAY)
     with pytest.raises(BillDamaged) as caught:
-        read_bill(content.replace(b"<Ntry>", strange * (3 * messages.PIECE_BYTES_MAX // len(strange)) + b"<Ntry>", 1))
+        read_bill(content.replace(b"<Ntry>", strange * (2 * messages.PIECE_BYTES_MAX // len(strange)) + b"<Ntry>", 1))
     assert caught.value.reason == "MALFORMED"
 
 
