@@ -130,7 +130,8 @@ async def opened_office(
     view = DeskView(database, keys)
     await view.start()
     server = steady_server()
-    heads = SignedHeads(Path(tempfile.mkdtemp(prefix="paydesk-office-")))
+    drawer = tempfile.TemporaryDirectory(prefix="paydesk-office-")
+    heads = SignedHeads(Path(drawer.name))
     nobody = cast("Any", _Nobody())
     gateway = Gateway(name="office", directory=nobody, database=database)
     authority = tls.client_authority if tls else None
@@ -147,3 +148,4 @@ async def opened_office(
         await office.close()
         await server.stop(None)
         database.close()
+        drawer.cleanup()
