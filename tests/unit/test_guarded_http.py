@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -201,6 +201,19 @@ async def test_whatever_is_thrown_is_refused_and_let_go_of() -> None:
             content = make(chance)
             answer, is_held = await port_fuzz.exchange("127.0.0.1", server.port, content, end_s=5)
             assert not port_fuzz.judge_http(answer, is_held), content
+
+
+async def test_the_drills_honest_questions_come_from_another_address_than_what_it_holds() -> None:
+    async with served() as server, AsyncExitStack() as held:
+        for _ in range(CONNECTIONS_MAX):
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            held.callback(writer.close)
+        question = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        answers = [
+            await port_fuzz.exchange("127.0.0.1", server.port, question, end_s=5, own_host=own_host)
+            for own_host in (None, port_fuzz.NEIGHBOUR)
+        ]
+        assert [answer.startswith(b"HTTP/1.1 200 ") for answer, _ in answers] == [False, True]
 
 
 async def test_the_drill_sees_a_server_that_breaks_and_one_that_holds_on() -> None:
