@@ -19,7 +19,7 @@ from storage import private_files
 # Money first: fsync, full_page_writes and synchronous_commit stay at their safe defaults.
 _CONFIGURATION = """
 # Written by Paydesk at every start.
-max_connections = 80
+max_connections = 120
 shared_buffers = 256MB
 wal_buffers = 16MB
 wal_compression = on
