@@ -5,6 +5,7 @@ Run as root, the wheel creates an OS user for the server and makes the parents o
 all; whoever does not want that sets PAYDESK_DATABASE_URL.
 """
 
+import contextlib
 import secrets
 import time
 from pathlib import Path
@@ -36,6 +37,8 @@ timezone = 'Asia/Shanghai'
 """
 _HBA = "local all all scram-sha-256\n"
 _SUPERUSER = "postgres"
+# How long a server may take to start or stop before who waits for it says so.
+SETTLE_S = 10.0
 
 
 class EmbeddedPostgres:
@@ -53,6 +56,7 @@ class EmbeddedPostgres:
         with server._lock:  # noqa: SLF001 - the wheel offers these steps only as one; we write our configuration between them
             server.ensure_pgdata_inited()
             password = self._configure()
+            self._settle_pid_file()
             server.ensure_postgres_running()
         self._server = server
         socket = str(server.get_postmaster_info().socket_dir)
@@ -76,6 +80,25 @@ class EmbeddedPostgres:
         except (OSError, IndexError, ValueError, psutil.Error):
             return None
         return process_id if str(self._data) in words else None
+
+    def _settle_pid_file(self) -> None:
+        """Let go of the file of a server that was killed, and wait for one that starts or stops; the wheel knows neither.
+
+        A server that is killed while it starts leaves a file without its last line, with which the wheel would start none
+        ever again. Whether processes of it still hold on to its memory is for PostgreSQL to find out, which does without
+        the file. Raise TimeoutError.
+        """
+        file = self._data / "postmaster.pid"
+        give_up_s = time.monotonic() + SETTLE_S
+        while file.exists():
+            if self.process_id() is None:
+                file.unlink(missing_ok=True)
+            elif _status_in(file) == "ready":
+                return
+            elif time.monotonic() > give_up_s:
+                raise TimeoutError(f"the database in {self._data} neither starts nor stops")
+            else:
+                time.sleep(0.05)
 
     def _configure(self) -> str:
         (self._data / "paydesk.conf").write_text(_CONFIGURATION)
@@ -110,6 +133,14 @@ class EmbeddedPostgres:
         owner = self._data.stat()
         if os.geteuid() == 0:
             os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _status_in(pid_file: Path) -> str:
+    """Return the last line of a complete file, "" when it is not complete."""
+    with contextlib.suppress(OSError):
+        lines = pid_file.read_text().splitlines()
+        return lines[7].strip() if len(lines) == 8 else ""
+    return ""
 
 
 def _connect(socket: str, password: str) -> psycopg2.extensions.connection:
