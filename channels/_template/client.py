@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from channels import words
 from channels._template import mapping, messages, signing
 from channels._template.config import ABILITIES, TemplateConfig
 from channels.asking import side_by_side
@@ -108,11 +109,8 @@ class TemplateChannel:
             log.error("answer_malformed", channel_id=self._config.channel_id)
             return Answer(number, Outcome.MAYBE, "MALFORMED", Fault.CHANNEL)
         answer = mapping.answer_of(number, item, moves_money=moves_money)
-        if answer.reason == "UNKNOWN_WORD":
-            word = str(item.get("result"))[:64]
-            log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
-            answer = answer._replace(word=word)
-        return answer
+        is_known = answer.reason != "UNKNOWN_WORD"
+        return answer if is_known else words.strange(answer, self._config.channel_id, item.get("result"))
 
 
 class TemplateCallbacks:

@@ -31,7 +31,7 @@ from urllib.parse import urlencode, urlsplit
 
 import structlog
 
-from channels import rsa
+from channels import rsa, words
 from channels.alipay import mapping, messages, signing
 from channels.alipay.config import ABILITIES, AlipayConfig, Merchant
 from channels.alipay.messages import Call
@@ -357,8 +357,8 @@ class AlipayChannel:
         try:
             return mapping.refused(number, inner, moves_money=moves_money) or read(inner)
         except mapping.UnknownWord as unknown:
-            log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=unknown.word)
-            return Answer(number, Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL, word=unknown.word)
+            answer = Answer(number, Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL)
+            return words.strange(answer, self._config.channel_id, unknown.word)
         except (ValueError, KeyError, TypeError):
             log.error("answer_malformed", channel_id=self._config.channel_id, method=call.method)
             return Answer(number, Outcome.MAYBE, "MALFORMED", Fault.CHANNEL)

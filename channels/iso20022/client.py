@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from channels import rsa
+from channels import rsa, words
 from channels.iso20022 import mapping, messages
 from channels.iso20022.carriers import BankPort, Reply
 from channels.iso20022.config import ABILITIES, BankAccount, Iso20022Config
@@ -193,9 +193,7 @@ class Iso20022Channel:
         answer = mapping.answer_of(number, status, merchant_no=account.merchant_no, is_debit=is_debit)
         if answer.reason != "UNKNOWN_WORD":
             return answer
-        word = f"{status.code}/{status.reason}"[:64]
-        log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
-        return answer._replace(word=word)
+        return words.strange(answer, self._config.channel_id, f"{status.code}/{status.reason}")
 
     async def _bill(self, request: BillRequest) -> Bill:
         account = self._config.accounts.get(request.merchant_no)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from channels import words
 from channels.port import (
     Answer,
     CallbackRefused,
@@ -190,11 +191,8 @@ class SandboxChannel:
             answer = mapping.answer_of(item, moves_money=call.moves_money)
             if answer.outcome is Outcome.REJECTED and not definite:
                 answer = mapping.answer_of(item, moves_money=False)
-            if answer.reason == "UNKNOWN_WORD":
-                word = str(item.get("word"))[:64]
-                log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
-                answer = answer._replace(word=word)
-            return answer
+            is_known = answer.reason != "UNKNOWN_WORD"
+            return answer if is_known else words.strange(answer, self._config.channel_id, item.get("word"))
         if not signature and "transport" in item:
             return mapping.transport_answer(item)
         return Answer(item["number"], Outcome.MAYBE, "SIGNATURE_INVALID", Fault.CHANNEL)

@@ -30,7 +30,7 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
-from channels import rsa
+from channels import rsa, words
 from channels.asking import Asked, for_merchants, side_by_side
 from channels.http import HttpTransport, Lost
 from channels.port import (
@@ -389,9 +389,7 @@ class UnionPayChannel:
     def _noted(self, answer: Answer, said: Fields) -> Answer:
         if answer.reason != "UNKNOWN_WORD":
             return answer
-        word = mapping.word_of(said)[:64]
-        log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
-        return answer._replace(word=word)
+        return words.strange(answer, self._config.channel_id, mapping.word_of(said))
 
 
 def _verified(merchant: Merchant, body: bytes, now_ms: int) -> Fields | None:
@@ -433,7 +431,7 @@ class UnionPayCallbacks:
         except ValueError as error:
             raise CallbackRefused("MALFORMED") from error
         if evidence.reason == "UNKNOWN_WORD":
-            log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=mapping.word_of(said)[:64])
+            words.note(self._config.channel_id, mapping.word_of(said))
         # A trade has one number at UnionPay; its notice is sent again unchanged until it is heard. Another notice of the same
         # trade must not be taken for a copy, whatever it says differently.
         trade = said.get("queryId") or said["orderId"]

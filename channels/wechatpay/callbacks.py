@@ -8,14 +8,11 @@ import json
 import re
 from typing import NamedTuple
 
-import structlog
-
+from channels import words
 from channels.port import CallbackRefused, Notice
 from channels.wechatpay import mapping, messages, signing
 from channels.wechatpay.config import Merchant, PlatformKey, WechatpayConfig
 from channels.wechatpay.messages import Json
-
-log = structlog.get_logger()
 
 ALGORITHM = "AEAD_AES_256_GCM"
 # As certificates have it: at most twenty bytes.
@@ -57,8 +54,7 @@ class WechatpayCallbacks:
         except ValueError as error:
             raise CallbackRefused("MALFORMED") from error
         if evidence is None or evidence.reason == "UNKNOWN_WORD":
-            word = str(item.get("event_type", ""))[:64] if evidence is None else mapping.word_of(opened)[:64]
-            log.error("channel_spoke_unknown", channel_id=self._channel_id, word=word)
+            words.note(self._channel_id, item.get("event_type", "") if evidence is None else mapping.word_of(opened))
         if evidence is None:
             raise CallbackRefused("MALFORMED")
         return Notice(notify_id, evidence)

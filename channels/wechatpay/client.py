@@ -31,7 +31,7 @@ from urllib.parse import quote, urlsplit
 
 import structlog
 
-from channels import rsa
+from channels import rsa, words
 from channels.asking import Asked, for_merchants, side_by_side
 from channels.http import HttpLimits, HttpTransport, Lost, Reply, target_of
 from channels.port import (
@@ -435,7 +435,7 @@ class WechatpayChannel:
         if not heard.good:
             code = messages.text(heard.item, "code")
             if code not in mapping.CODES:
-                log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=code[:64])
+                words.note(self._config.channel_id, code)
         return heard
 
     async def _headers(self, merchant: Merchant, method: str, target: str, body: str = "") -> dict[str, str]:
@@ -530,9 +530,7 @@ class WechatpayChannel:
         """Let an unknown word be seen."""
         if answer.reason != "UNKNOWN_WORD":
             return answer
-        word = mapping.word_of(item)[:64]
-        log.error("channel_spoke_unknown", channel_id=self._config.channel_id, word=word)
-        return answer._replace(word=word)
+        return words.strange(answer, self._config.channel_id, mapping.word_of(item))
 
 
 def _json(**fields: str) -> str:
