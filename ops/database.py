@@ -1,6 +1,5 @@
 """The database, for `paydesk db`."""
 
-import getpass
 import subprocess
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from sqlalchemy import Connection
 
 from domain.identifiers import CHINA
 from domain.payments import FINAL
+from ops import shell
 from storage import audit, callbacks, migrate, payers, row_security
 from storage.database import make_engine, transact
 from storage.embedded import binary
@@ -86,13 +86,15 @@ def erase_payers(url: str, *, tenant: str, days: int, reason: str) -> int:
     before_ms = time.time_ns() // 1_000_000 - days * 86_400_000
     engine = make_engine(url, pool_size=1)
     count, after_id = 0, ""
-    who = f"{getpass.getuser()}@shell"[:64]
 
     def work(connection: Connection) -> payers.Erased:
         erased = payers.erase(connection, tenant_id=tenant, before_ms=before_ms, states=FINAL, after_id=after_id)
         if erased.erased_count:
             after = {"count": erased.erased_count, "older_than_days": days, "before_ms": before_ms}
-            entry = audit.Entry(tenant, who, "paydesk db erase-payers", "payer", "erased", None, after, reason, address="shell")
+            entry = audit.Entry(
+                tenant, shell.principal(), "paydesk db erase-payers", "payer", "erased", None, after, reason,
+                address=shell.ADDRESS,
+            )  # fmt: skip
             audit.append(connection, [entry])
         return erased
 

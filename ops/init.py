@@ -4,7 +4,6 @@ What is wanted comes from a desk document or from questions. It is checked whole
 transaction; doing it again changes nothing.
 """
 
-import getpass
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from sqlalchemy import Connection
 from channels import registry
 from domain.refusals import Refused, Violation
 from domain.settings import METHODS
-from ops import desk_document
+from ops import desk_document, shell
 from ops.deployment import make_key
 from ops.mistakes import USAGE, Mistake
 from ops.settings import Settings
@@ -124,8 +123,9 @@ def _has_key(connection: Connection, tenant_id: str) -> bool:
 def _entry(document: Mapping[str, Any], tenant_id: str) -> audit.Entry:
     accounts = [a["account_id"] for a in document.get("accounts", ()) if a["tenant_id"] == tenant_id]
     after = {"channels": [c["channel_id"] for c in document.get("channels", ())], "accounts": accounts}
-    who = f"{getpass.getuser()}@shell"[:64]
-    return audit.Entry(tenant_id, who, "paydesk init", "tenant", tenant_id, None, after, address="shell")
+    return audit.Entry(
+        tenant_id, shell.principal(), "paydesk init", "tenant", tenant_id, None, after, address=shell.ADDRESS
+    )
 
 
 def next_steps(document: Mapping[str, Any], outcome: Outcome, *, command: str) -> str:

@@ -1,6 +1,5 @@
 """API keys, for `paydesk keys`: made and revoked in the database itself, so that the first one can be made at all."""
 
-import getpass
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -10,6 +9,7 @@ from rich.table import Table
 from sqlalchemy import Connection
 
 from domain.permissions import PLATFORM, PLATFORM_ROLES, TENANT_ROLES
+from ops import shell
 from ops.deployment import make_key
 from ops.mistakes import CannotStart
 from ops.settings import Settings
@@ -19,7 +19,6 @@ from storage.database import make_engine, transact
 
 T = TypeVar("T")
 
-PRINCIPAL_LENGTH_MAX = 64
 
 
 def add(
@@ -30,8 +29,8 @@ def add(
     unknown = sorted(set(roles) - possible)
     if unknown:
         raise CannotStart(f"there is no role {unknown[0]!r} in {tenant}; there are {', '.join(sorted(possible))}")
-    if not (0 < len(principal) <= PRINCIPAL_LENGTH_MAX and principal.isprintable()):
-        raise CannotStart(f"a principal is 1 to {PRINCIPAL_LENGTH_MAX} printable characters")
+    if not (0 < len(principal) <= shell.PRINCIPAL_LENGTH_MAX and principal.isprintable()):
+        raise CannotStart(f"a principal is 1 to {shell.PRINCIPAL_LENGTH_MAX} printable characters")
     if expire_ms and expire_ms <= time.time_ns() // 1_000_000:
         raise CannotStart("the expiry is in the past")
 
@@ -64,8 +63,9 @@ def revoke(url: str, key_id: str) -> bool:
 
 
 def _entry(tenant_id: str, verb: str, key_id: str, after: dict[str, object] | None) -> audit.Entry:
-    who = f"{getpass.getuser()}@shell"[:PRINCIPAL_LENGTH_MAX]
-    return audit.Entry(tenant_id, who, f"paydesk keys {verb}", "api_key", key_id, None, after, "", "", "shell")
+    return audit.Entry(
+        tenant_id, shell.principal(), f"paydesk keys {verb}", "api_key", key_id, None, after, address=shell.ADDRESS
+    )
 
 
 def show(url: str, console: Console) -> None:

@@ -1,6 +1,5 @@
 """`paydesk secrets`: keys and certificates of accounts and webhooks, when they end, and the keys that seal everything."""
 
-import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from domain.permissions import PLATFORM
+from ops import shell
 from ops.session import Key, Session, Target, Tenant, clock
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def _note(engine: "Engine", tenant: str, verb: str, object_kind: str, object_id:
     from storage.database import transact
 
     entry = audit.Entry(
-        tenant, f"{getpass.getuser()}@shell"[:64], f"paydesk secrets {verb}", object_kind, object_id, address="shell"
+        tenant, shell.principal(), f"paydesk secrets {verb}", object_kind, object_id, address=shell.ADDRESS
     )
     transact(engine, lambda connection: audit.append(connection, [entry]))
 
