@@ -90,15 +90,17 @@ class EmbeddedPostgres:
         """
         file = self._data / "postmaster.pid"
         give_up_s = time.monotonic() + SETTLE_S
+        was_dead = False
         while file.exists():
-            if self.process_id() is None:
-                file.unlink(missing_ok=True)
+            if is_dead := self.process_id() is None:
+                if was_dead:  # a file is empty for a moment when it is made, and then looks like a dead server's
+                    file.unlink(missing_ok=True)
             elif _status_in(file) == "ready":
                 return
             elif time.monotonic() > give_up_s:
                 raise TimeoutError(f"the database in {self._data} neither starts nor stops")
-            else:
-                time.sleep(0.05)
+            was_dead = is_dead
+            time.sleep(0.05)
 
     def _configure(self) -> str:
         (self._data / "paydesk.conf").write_text(_CONFIGURATION)
