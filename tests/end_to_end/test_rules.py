@@ -35,7 +35,6 @@ class Load:
         self._shop = shop
         self._ended = threading.Event()
         self.paid: list[tuple[float, str]] = []
-        self.slowest_s = 0.0
         self.errors: list[grpc.RpcError] = []
 
     def pay(self) -> None:
@@ -45,7 +44,6 @@ class Load:
                 self.paid.append((begin_s, self._shop.pay(source=SOURCE).channel_id))
             except grpc.RpcError as error:
                 self.errors.append(error)
-            self.slowest_s = max(self.slowest_s, time.monotonic() - begin_s)
 
     def end(self) -> None:
         self._ended.set()
@@ -66,10 +64,7 @@ def load(shop: Api) -> Iterator[Load]:
 
 
 def reach_s(shop: Api, change: Callable[[], object]) -> float:
-    """Make a change under load; return how long after it an order last got the channel that it closes.
-
-    As long as a call takes on this machine does not count: an order's turn may come at the end of it.
-    """
+    """Make a change under load; return how long after it an order last got the channel that it closes."""
     with load(shop) as payers:
         until(lambda: len(payers.paid) > 20)
         change()
@@ -78,8 +73,8 @@ def reach_s(shop: Api, change: Callable[[], object]) -> float:
     assert not payers.errors
     before = {channel for begin_s, channel in payers.paid if begin_s < changed_s - 1}
     after = [channel for begin_s, channel in payers.paid if begin_s > changed_s + REACH_S]
-    assert before <= {"instant"} and after
-    return max([begin_s for begin_s, channel in payers.paid if channel == "instant"]) - changed_s - payers.slowest_s
+    assert before <= {"instant"} and len(after) > 5
+    return max([begin_s for begin_s, channel in payers.paid if channel == "instant"]) - changed_s
 
 
 def paydesk(shop: Api, target: str, *words: str) -> str:

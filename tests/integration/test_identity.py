@@ -22,7 +22,6 @@ from protos.paydesk.v1 import (
     payments_pb2_grpc,
 )
 from servers import certificates
-from servers.desk import POLL_S
 from servers.identity import key_fingerprint, new_key
 from servers.tls import Files
 from storage import approval_policies, audit
@@ -174,7 +173,7 @@ async def test_a_revoked_key_is_refused_within_a_second(emptied_database_url: st
         began_s = time.monotonic()
         while await reason_of(viewer.ListPayments(payments_pb2.ListPaymentsRequest())) == "OK":
             await asyncio.sleep(0.02)
-        assert POLL_S < 1 and time.monotonic() - began_s < POLL_S + 5
+        assert time.monotonic() - began_s < 1.0
         assert await reason_of(asyncio.wait_for(reading, 2)) == "KEY_REVOKED", "a stream that was open already ends too"
         following.cancel()
 

@@ -301,7 +301,7 @@ async def test_the_rate_of_the_contract_is_kept() -> None:
     for index in range(15):
         await scene.ask(Operation.CHARGE, *[f"n{index}-{place}" for place in range(10)])
     await scene.hears(150, within_s=10)
-    assert time.monotonic() - begin_s > 0.4, "a second's worth at once, then 100 a second"
+    assert 0.4 < time.monotonic() - begin_s < 2.0, "a second's worth at once, then 100 a second"
 
 
 async def test_waiting_for_the_rate_costs_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
