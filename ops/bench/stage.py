@@ -16,6 +16,7 @@ import psutil
 from rich.console import Console
 
 from ops.deployment import ROOT, Deployment, development_keys
+from ops.running import remove
 from ops.settings import Settings
 from storage import migrate
 from storage.database import make_engine
@@ -37,7 +38,7 @@ def deployment(desk: str, **settings: Any) -> Iterator[Deployment]:
         yield running
     finally:
         running.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+        remove(directory)
 
 
 @contextlib.contextmanager

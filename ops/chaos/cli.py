@@ -4,7 +4,6 @@ import json
 import os
 import random
 import secrets
-import shutil
 import socket
 import time
 from base64 import b64encode
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.directory import Placement
-from ops import wires
+from ops import running, wires
 from ops.chaos import drill, verdict
 from ops.chaos.house import House
 from ops.chaos.load import Load
@@ -73,7 +72,7 @@ def chaos(
         holds = document["holds"]
     finally:
         if holds and not keep:
-            shutil.rmtree(directory, ignore_errors=True)
+            running.remove(directory)
         else:
             console.print(f"Logs: {directory / 'logs'}")
         console.print(f"Replay: {replay}")
