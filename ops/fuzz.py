@@ -2,10 +2,12 @@
 
 Each call goes out twice: with values of the other tenant, and with values of the same shape that nobody has. A refusal must
 be the same to the byte but for the values themselves, and no answer may hold anything of the other tenant that was not sent.
-What the caller itself has used by then is its own and counts no more. It makes things: point it at a sandbox.
+What the caller itself has used by then is its own and counts no more, nor does what the trail quotes of its own questions. It
+makes things: point it at a sandbox.
 """
 
 import asyncio
+import json
 import random
 import re
 import time
@@ -33,6 +35,8 @@ DEPTH_MAX = 4
 TRIES = 3
 FINDINGS_MAX = 20
 _READS = ("Get", "List", "Search", "Explain", "WhoAmI", "Verify", "DryRun")
+# What shows entries of the audit trail.
+_OF_TRAIL = frozenset({"Audit/SearchAudit", "Audit/GetAuditEntry"})
 # Answers after which nothing was made.
 _NOTHING_DONE = frozenset({
     grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED,
@@ -80,6 +84,7 @@ class Fuzzer:
         ]  # fmt: skip
         self._foreign: dict[str, list[str]] = {}
         self._markers: set[str] = set()
+        self._me = ""
         self._under_way: Counter[str] = Counter()  # what a change may be making the caller's own just now
         self.report = Report()
 
@@ -87,6 +92,7 @@ class Fuzzer:
         """Harvest what is whose, then make so many calls."""
         began_s = time.monotonic()
         mine, theirs = await self._harvest(self._mine), await self._harvest(self._theirs)
+        self._me = await self._name_of(self._mine)
         seen = set().union(*mine.values()) if mine else set()
         for name, values in theirs.items():
             if chosen := sorted(value for value in values - seen if MARKER_LENGTH_MIN <= len(value) <= MARKER_LENGTH_MAX):
@@ -121,6 +127,11 @@ class Fuzzer:
                         for name, text in _texts(method.response.FromString(answer.content)):
                             found.setdefault(name, set()).add(text)
         return found
+
+    async def _name_of(self, key: str) -> str:
+        method = next(method for method in self._methods if method.short_name == "Identity/WhoAmI")
+        answer = await self._call(method, method.request(), key)
+        return str(method.response.FromString(answer.content).principal_id)
 
     async def _pages(self, method: Method, key: str) -> AsyncIterator[Any]:
         request = method.request()
@@ -179,11 +190,21 @@ class Fuzzer:
             self._forget({*used, *theirs})
 
     def _look_for_leaks(self, method: Method, request: Any, answer: _Answer) -> None:
-        sent = request.SerializeToString()
+        sent, said = request.SerializeToString(), self._without_own_questions(method, answer)
         for marker in self._markers:
             text = marker.encode()
-            if text in answer.content and text not in sent and not self._under_way[marker] and len(self.report.leaks) < FINDINGS_MAX:
+            if text in said and text not in sent and not self._under_way[marker] and len(self.report.leaks) < FINDINGS_MAX:
                 self.report.leaks.append(f"{method.short_name} answered {answer.code.name} with {marker!r}")
+
+    def _without_own_questions(self, method: Method, answer: _Answer) -> bytes:
+        """Return an answer without what the trail quotes of the caller's own readings, in which it named what it likes."""
+        if answer.code is not grpc.StatusCode.OK or method.short_name not in _OF_TRAIL:
+            return answer.content
+        message = method.response.FromString(answer.content)
+        for entry in message.entries if method.short_name == "Audit/SearchAudit" else (message,):
+            if entry.principal == self._me and "asked" in json.loads(entry.after_json or "{}"):
+                entry.object_id = entry.after_json = ""
+        return bytes(message.SerializeToString())
 
     def _forget(self, values: set[str]) -> None:
         self._markers -= values

@@ -1,12 +1,14 @@
 """Calls with everything that is another tenant's: nothing shows that it exists. And a fuzzer that finds what does show."""
 
-from typing import Any
+import json
+from typing import Any, cast
 
 import grpc
 import pytest
 
-from ops.fuzz import Fuzzer, Report
-from protos.paydesk.v1 import identity_pb2, identity_pb2_grpc
+from ops.call import methods
+from ops.fuzz import Fuzzer, Report, _Answer
+from protos.paydesk.v1 import audit_pb2, identity_pb2, identity_pb2_grpc
 from servers import principals
 from servers.identity import key_fingerprint
 from storage import approval_policies
@@ -58,6 +60,27 @@ async def test_nothing_shows_that_what_is_another_tenants_exists(emptied_databas
     assert report.answers["NOT_FOUND"] > CALLS / 50 and report.answers["OK"] > CALLS / 20
     assert report.leaks == []
     assert report.hints == []
+
+
+@pytest.mark.parametrize(
+    ("principal", "after", "leaks"),
+    [
+        ("me", {"asked": '{"principal_id": "clerk-of-theirs"}'}, 0),  # its own question, quoted
+        ("somebody", {"asked": '{"principal_id": "clerk-of-theirs"}'}, 1),
+        ("me", {"note": "clerk-of-theirs"}, 1),  # of what it did, the trail says more than what it sent
+    ],
+)
+def test_the_trail_quotes_a_callers_own_questions_and_nothing_else_of_others(
+    principal: str, after: dict[str, str], leaks: int
+) -> None:
+    fuzzer = Fuzzer(cast("Any", None), mine="", theirs="", seed=1)
+    fuzzer._me, fuzzer._markers = "me", {"clerk-of-theirs"}
+    method = next(method for method in methods() if method.short_name == "Audit/SearchAudit")
+    entry = audit_pb2.AuditEntry(principal=principal, after_json=json.dumps(after))
+    for shown in (method.response(entries=[entry]), method.response(entries=[audit_pb2.AuditEntry(), entry])):
+        fuzzer.report.leaks.clear()
+        fuzzer._look_for_leaks(method, method.request(), _Answer(grpc.StatusCode.OK, shown.SerializeToString()))
+        assert len(fuzzer.report.leaks) == leaks
 
 
 async def test_the_fuzzer_finds_a_hint(emptied_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
