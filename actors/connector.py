@@ -18,7 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from actors.mailbox import Mailbox
-from actors.messages import Operation, Task, TenantEvidence
+from actors.messages import CallbackHeard, Operation, Task, TenantEvidence
 from channels.port import Answer, Channel, Learns, Lookup, TakesOver
 from domain import expiry
 from domain.credentials import Learned
@@ -241,11 +241,14 @@ class Connector:
                 log.exception("words_not_told", channel_id=self._channel_id)
             await asyncio.sleep(LEARN_TICK_S)
 
-    async def heard_callback(self, delays_ms: Sequence[int]) -> None:
-        """Note how long callbacks took; a channel that calls back is alive."""
+    async def hear_callbacks(self, heard: Sequence[CallbackHeard]) -> None:
+        """Note how long callbacks took, for a channel that calls back is alive, and what nobody understood in them."""
         now_ms = self._clock_ms()
-        for delay_ms in delays_ms:
-            self._health.callback(delay_ms, now_ms)
+        for delay_ms, word in heard:
+            if delay_ms is not None:
+                self._health.callback(delay_ms, now_ms)
+            if word:
+                self._note_word(word, now_ms)
 
     async def dispatch(self, tasks: Sequence[Task]) -> list[None]:
         """Take tasks. They are answered by reports to their router, in batches of whatever has finished."""

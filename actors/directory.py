@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from actors.mailbox import Mailbox
-from actors.messages import Task, TenantEvidence
+from actors.messages import CallbackHeard, Task, TenantEvidence
 from actors.peers import Neighbour, Peer, PeerLost
 from domain.health import HealthSnapshot
 
@@ -25,6 +25,8 @@ log = structlog.get_logger()
 DEPTH_MAX = 20_000
 # Evidence and tasks are repeated by the sweeper, so nobody waits long for a lost peer.
 CALL_TIMEOUT_S = 15.0
+# What callbacks show of a channel is weighed within a second; a call for each would cost both sides more than the callbacks.
+CALLBACKS_REST_S = 0.2
 
 
 class Placement(StrEnum):
@@ -58,7 +60,7 @@ class Directory:
         self._charges: dict[tuple[str, bool], Mailbox[Task, None]] = {}
         self._takings: set[asyncio.Future[object]] = set()
         self._evidence: dict[tuple[int, bool], Mailbox[TenantEvidence, str]] = {}
-        self._delays: dict[str, Mailbox[int, None]] = {}
+        self._callbacks: dict[str, Mailbox[CallbackHeard, None]] = {}
         self._health: Mailbox[HealthSnapshot, None] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -131,17 +133,17 @@ class Directory:
             box = self._evidence[shard, bulk] = Mailbox(send, depth_max=DEPTH_MAX)
         return box
 
-    def delay_mailbox(self, channel_id: str) -> Mailbox[int, None]:
-        """Return the mailbox by which a connector hears how many milliseconds callbacks took."""
-        box = self._delays.get(channel_id)
+    def callback_mailbox(self, channel_id: str) -> Mailbox[CallbackHeard, None]:
+        """Return the mailbox by which a connector hears what its channel's callbacks show of it."""
+        box = self._callbacks.get(channel_id)
         if box is None:
             peer = self.peer(f"channel/{channel_id}")
 
-            async def send(delays_ms: list[int]) -> list[None]:
-                await peer.call("heard_callback", delays_ms, timeout_s=CALL_TIMEOUT_S)
-                return [None] * len(delays_ms)
+            async def send(heard: list[CallbackHeard]) -> list[None]:
+                await peer.call("hear_callbacks", heard, timeout_s=CALL_TIMEOUT_S)
+                return [None] * len(heard)
 
-            box = self._delays[channel_id] = Mailbox(send, depth_max=DEPTH_MAX, lanes=1)
+            box = self._callbacks[channel_id] = Mailbox(send, depth_max=DEPTH_MAX, lanes=1, rest_s=CALLBACKS_REST_S)
         return box
 
     def depths(self) -> dict[str, int]:
@@ -149,7 +151,7 @@ class Directory:
         boxes: dict[str, Mailbox[Any, Any]] = {
             **{f"channel/{name} {_kind('charges', bulk)}": box for (name, bulk), box in self._charges.items()},
             **{f"channel/{name} tasks": box for name, box in self._tasks.items()},
-            **{f"channel/{name} delays": box for name, box in self._delays.items()},
+            **{f"channel/{name} callbacks": box for name, box in self._callbacks.items()},
             **{f"router/{shard} {_kind('evidence', bulk)}": box for (shard, bulk), box in self._evidence.items()},
         }
         return {name: box.depth for name, box in boxes.items()}

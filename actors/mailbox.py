@@ -53,7 +53,8 @@ class Mailbox(Generic[M, R]):
     """Sends what has gathered through `send`, which takes a list and answers with a list of the same length.
 
     At most `lanes` batches are under way at once, none larger than `batch_max`; at most `depth_max` messages wait.
-    If `send` raises, every message of its batch gets that exception. One that is not `paced` never waits for company.
+    If `send` raises, every message of its batch gets that exception. One that is not `paced` never waits for company; in
+    one that rests, `rest_s` lie between two batches at least.
     """
 
     def __init__(
@@ -64,12 +65,14 @@ class Mailbox(Generic[M, R]):
         batch_max: int = 256,
         lanes: int = 4,
         paced: bool = True,
+        rest_s: float = 0.0,
     ) -> None:
         self._send = send
         self._depth_max = depth_max
         self._batch_max = batch_max
         self._free_lanes = lanes
         self._paced = paced
+        self._rest_s = rest_s
         self._waiting: deque[tuple[M, asyncio.Future[R] | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,7 +108,7 @@ class Mailbox(Generic[M, R]):
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
         at_once = not self._paced or len(self._waiting) >= self._batch_max
-        due_s = 0.0 if at_once else self._rate.last_s + self._rate.pace_s()
+        due_s = 0.0 if at_once else self._rate.last_s + max(self._rate.pace_s(), self._rest_s)
         # Even when idle the loop's turn is finished first: what arrives together leaves together.
         self._timer = loop.call_at(max(due_s, loop.time()), self._flush)
 

@@ -68,6 +68,13 @@ class Task(NamedTuple):
     bulk: bool = False  # of a batch: online payments go first
 
 
+class CallbackHeard(NamedTuple):
+    """What a genuine callback shows of its channel: how long it took, and what it said in a word of no manual."""
+
+    delay_ms: int | None = None
+    word: str = ""
+
+
 class TenantEvidence(NamedTuple):
     """Evidence, and the tenant whose router applies it."""
 

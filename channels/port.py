@@ -390,20 +390,25 @@ class CallbackRefused(Exception):
     """A callback that proves nothing; `reason` is SIGNATURE_INVALID, STALE_TIMESTAMP or MALFORMED. Nothing was changed.
 
     `names_new_certificate` says that it names a certificate that we do not hold, as forgers do, and as the other side does
-    when it has a new one.
+    when it has a new one. `word` is what the channel itself said where nobody knows what that means.
     """
 
-    def __init__(self, reason: str, *, names_new_certificate: bool = False) -> None:
+    def __init__(self, reason: str, *, names_new_certificate: bool = False, word: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.names_new_certificate = names_new_certificate
+        self.word = word
 
 
 class Notice(NamedTuple):
-    """A verified callback: its unique id at the channel, and the evidence in it."""
+    """A verified callback: its unique id at the channel, and the evidence in it.
+
+    `word` is what the channel said where nobody knows what that means (UNKNOWN_WORD).
+    """
 
     notify_id: str
     evidence: Evidence
+    word: str = ""
 
 
 class Channel(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from actors import meters
+from actors import memory, meters
 from actors.directory import Directory
 from actors.peers import PeerLost
 from servers.callbacks import CallbackIngress
@@ -99,6 +99,7 @@ async def serve(
         stop,
     )
     server.config.load()
+    memory.settle()
     loop = asyncio.get_running_loop()
     background = [
         loop.create_task(desk.follow()),

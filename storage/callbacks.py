@@ -38,44 +38,42 @@ def parked(connection: Connection, *, channel_id: str = "", limit: int) -> list[
     return [Parked(*row) for row in rows]
 
 
-def receive(
+def known(
     connection: Connection, callbacks: Sequence[Received]
 ) -> tuple[set[tuple[str, str]], dict[tuple[str, str], str]]:
-    """Keep callbacks; return the (channel_id, notify_id) applied before, and (channel_id, attempt_no) -> tenant_id.
+    """Return the (channel_id, notify_id) applied before, and (channel_id, attempt_no) -> tenant_id.
 
     An attempt counts only for callbacks of its own channel: a channel has nothing to say about another's numbers.
     """
-    arguments = (
-        text_array([callback.channel_id for callback in callbacks]),
-        text_array([callback.notify_id for callback in callbacks]),
-        text_array([callback.attempt_no for callback in callbacks]),
-        text_array([callback.raw.hex() for callback in callbacks]),
-    )
-    connection.exec_driver_sql(
-        """INSERT INTO callbacks (channel_id, notify_id, attempt_no, state, raw)
-           SELECT channel_id, notify_id, attempt_no, 'RECEIVED', decode(raw, 'hex')
-           FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS t (channel_id, notify_id, attempt_no, raw)
-           ON CONFLICT DO NOTHING""",
-        arguments,
-    )
+    channels = text_array([callback.channel_id for callback in callbacks])
     applied = connection.exec_driver_sql(
         """SELECT c.channel_id, c.notify_id FROM unnest(%s::text[], %s::text[]) AS t (channel_id, notify_id)
            JOIN callbacks c USING (channel_id, notify_id) WHERE c.state = 'APPLIED'""",
-        arguments[:2],
+        (channels, text_array([callback.notify_id for callback in callbacks])),
     )
     owners = connection.exec_driver_sql(
         """SELECT a.channel_id, a.attempt_no, a.tenant_id FROM unnest(%s::text[], %s::text[]) AS t (channel_id, attempt_no)
            JOIN attempts a ON a.attempt_no = t.attempt_no AND a.channel_id = t.channel_id""",
-        (arguments[0], arguments[2]),
+        (channels, text_array([callback.attempt_no for callback in callbacks])),
     )
     return {(row[0], row[1]) for row in applied}, {(row[0], row[1]): row[2] for row in owners}
 
 
-def mark(connection: Connection, results: Sequence[tuple[str, str, str]]) -> None:
-    """Set the state of callbacks: (channel_id, notify_id, APPLIED or PARKED)."""
+def keep(connection: Connection, callbacks: Sequence[tuple[Received, str]]) -> None:
+    """Keep callbacks and what became of them, APPLIED or PARKED; what was applied once stays so."""
+    newest = {(callback.channel_id, callback.notify_id): (callback, state) for callback, state in callbacks}
     connection.exec_driver_sql(
-        """UPDATE callbacks c SET state = t.state
-           FROM unnest(%s::text[], %s::text[], %s::text[]) AS t (channel_id, notify_id, state)
-           WHERE c.channel_id = t.channel_id AND c.notify_id = t.notify_id AND c.state <> 'APPLIED'""",
-        tuple(text_array([result[place] for result in results]) for place in range(3)),
+        """INSERT INTO callbacks AS c (channel_id, notify_id, attempt_no, state, raw)
+           SELECT channel_id, notify_id, attempt_no, state, decode(raw, 'hex')
+           FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+                AS t (channel_id, notify_id, attempt_no, state, raw)
+           ORDER BY channel_id, notify_id
+           ON CONFLICT (channel_id, notify_id) DO UPDATE SET state = EXCLUDED.state WHERE c.state <> 'APPLIED'""",
+        (
+            text_array([callback.channel_id for callback, _ in newest.values()]),
+            text_array([callback.notify_id for callback, _ in newest.values()]),
+            text_array([callback.attempt_no for callback, _ in newest.values()]),
+            text_array([state for _, state in newest.values()]),
+            text_array([callback.raw.hex() for callback, _ in newest.values()]),
+        ),
     )

@@ -107,6 +107,7 @@ class Database:
     """A pool of `pool_size` connections and as many threads."""
 
     def __init__(self, url: str, *, pool_size: int, prepare: tuple[str, ...] = ()) -> None:
+        self.size = pool_size
         self.engine = make_engine(url, pool_size=pool_size, prepare=prepare)
         self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="database")
 

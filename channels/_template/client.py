@@ -138,7 +138,8 @@ class TemplateCallbacks:
             raise CallbackRefused("MALFORMED") from error
         if item.get("merchant") != merchant:
             raise CallbackRefused("SIGNATURE_INVALID")
-        return Notice(notice_id, mapping.evidence_of(item, now_ms=now_ms))
+        evidence = mapping.evidence_of(item, now_ms=now_ms)
+        return Notice(notice_id, evidence, str(item.get("result")) if evidence.reason == "UNKNOWN_WORD" else "")
 
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what the channel takes as "heard"."""

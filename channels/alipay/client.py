@@ -412,6 +412,8 @@ class AlipayCallbacks:
             if signing.notice_verified(fields, merchant.keys, now_ms=now_ms):
                 try:
                     return self._notice(fields, merchant, now_ms)
+                except mapping.UnknownWord as unknown:
+                    raise CallbackRefused("MALFORMED", word=unknown.word) from unknown
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise CallbackRefused("MALFORMED") from error
         raise CallbackRefused("SIGNATURE_INVALID")
@@ -435,5 +437,5 @@ class AlipayCallbacks:
             said = mapping.mandate(number, fields, merchant.merchant_no)
             return Notice(notify_id, mapping.other_evidence_of(number, said, now_ms=now_ms))
         if fields["notify_type"] != "trade_status_sync":
-            raise ValueError("no callback that we know")
+            raise mapping.UnknownWord(fields["notify_type"])
         return Notice(notify_id, mapping.evidence_of(fields, merchant.merchant_no, now_ms=now_ms))

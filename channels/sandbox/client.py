@@ -235,7 +235,8 @@ class SandboxCallbacks:
             raise CallbackRefused("MALFORMED") from error
         if item["merchant_no"] != signer:
             raise CallbackRefused("SIGNATURE_INVALID")
-        return Notice(item["notify_id"], mapping.evidence_of(item, now_ms=now_ms))
+        evidence = mapping.evidence_of(item, now_ms=now_ms)
+        return Notice(item["notify_id"], evidence, str(item.get("word")) if evidence.reason == "UNKNOWN_WORD" else "")
 
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what the sandbox takes as "heard"."""

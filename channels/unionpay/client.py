@@ -430,13 +430,11 @@ class UnionPayCallbacks:
             evidence = mapping.evidence_of(said, now_ms=now_ms)
         except ValueError as error:
             raise CallbackRefused("MALFORMED") from error
-        if evidence.reason == "UNKNOWN_WORD":
-            words.note(self._config.channel_id, mapping.word_of(said))
         # A trade has one number at UnionPay; its notice is sent again unchanged until it is heard. Another notice of the same
         # trade must not be taken for a copy, whatever it says differently.
         trade = said.get("queryId") or said["orderId"]
         parts = (trade, *(said.get(name, "") for name in ("txnType", "respCode", "txnAmt", "merId")))
-        return Notice("-".join(parts), evidence)
+        return Notice("-".join(parts), evidence, mapping.word_of(said) if evidence.reason == "UNKNOWN_WORD" else "")
 
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what UnionPay takes as "heard": any answer with status 200."""

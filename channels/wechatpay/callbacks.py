@@ -8,7 +8,6 @@ import json
 import re
 from typing import NamedTuple
 
-from channels import words
 from channels.port import CallbackRefused, Notice
 from channels.wechatpay import mapping, messages, signing
 from channels.wechatpay.config import Merchant, PlatformKey, WechatpayConfig
@@ -28,7 +27,6 @@ class WechatpayCallbacks:
     """Pure, so that it can run at the HTTP edge."""
 
     def __init__(self, config: WechatpayConfig) -> None:
-        self._channel_id = config.channel_id
         self._signers: dict[str, list[_Signer]] = {}
         for merchant in config.merchants.values():
             for key in merchant.platform.values():
@@ -53,11 +51,9 @@ class WechatpayCallbacks:
             )
         except ValueError as error:
             raise CallbackRefused("MALFORMED") from error
-        if evidence is None or evidence.reason == "UNKNOWN_WORD":
-            words.note(self._channel_id, item.get("event_type", "") if evidence is None else mapping.word_of(opened))
         if evidence is None:
-            raise CallbackRefused("MALFORMED")
-        return Notice(notify_id, evidence)
+            raise CallbackRefused("MALFORMED", word=str(item.get("event_type", "")))
+        return Notice(notify_id, evidence, mapping.word_of(opened) if evidence.reason == "UNKNOWN_WORD" else "")
 
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what the platform takes as "heard"."""

@@ -24,7 +24,6 @@ from urllib.parse import parse_qsl, urlencode
 import uvloop
 from sqlalchemy import text
 
-from domain import payments as life
 from ops.bench.caller import percentile_ms
 from ops.bench.loop import Loop
 from simulator.wire.accounts import Keys
@@ -37,8 +36,6 @@ PATH = f"/callbacks/{CHANNEL_ID}"
 # Garbage has lines of its own, as a flood has. A channel opens as many as it needs, so that none of its notices waits here.
 REAL_LINES, GARBAGE_LINES = 64, 48
 ANSWER_TIMEOUT_S = 30.0
-# By then each payment has been asked about twice; the third question comes half a minute later.
-ASKED_S = sum(life.QUERY_DELAYS_S[:2]) + 2
 # Of garbage, so much is a body that is far too large.
 LARGE_SHARE = 0.005
 LARGE_BYTES = 1 << 20
@@ -98,6 +95,16 @@ def write_notices(path: Path, database_url: str, own: Mapping[str, str], count: 
     return len(rows)
 
 
+def put_off_questions(database_url: str) -> None:
+    """Have nobody ask how the payments are: all were made at once, and the channel's address is one where nobody answers."""
+    engine = make_engine(database_url, pool_size=1)
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE payments SET next_action_time = now() + interval '1 hour' WHERE next_action_time IS NOT NULL")
+        )
+    engine.dispose()
+
+
 def paid_count(database_url: str) -> int:
     """Count the payments that succeeded."""
     engine = make_engine(database_url, pool_size=1)
@@ -118,7 +125,10 @@ def _notice(own: Mapping[str, str], number: str, amount_minor: int, query_id: st
 
 
 def garbage(sample: bytes) -> Iterator[bytes]:
-    """Yield what floods are made of: noise, forged amounts, forged signatures, strange certificates, huge bodies."""
+    """Return what floods are made of: noise, forged amounts, forged signatures, strange certificates, huge bodies.
+
+    The stranger's keys are made before the flood begins: that takes up to a second, whose garbage would come all at once.
+    """
     fields = dict(parse_qsl(sample.decode()))
     stranger = credentials.make_keys("777290000000099")[1]
     strange = fields | {"signPubKeyCert": stranger["sign_cert"].strip()}
@@ -132,8 +142,7 @@ def garbage(sample: bytes) -> Iterator[bytes]:
         urlencode({name: value for name, value in fields.items() if name != "signature"}).encode(),
     ]
     large = b"x" * LARGE_BYTES
-    for body in itertools.cycle(kinds):
-        yield large if random.random() < LARGE_SHARE else body
+    return (large if random.random() < LARGE_SHARE else body for body in itertools.cycle(kinds))
 
 
 class Result(NamedTuple):
@@ -150,9 +159,10 @@ async def flood(port: int, notices: list[bytes], *, real_per_s: float, garbage_p
     unwanted: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
     lines = [asyncio.create_task(_line(port, wanted, real)) for _ in range(REAL_LINES)]
     lines += [asyncio.create_task(_line(port, unwanted, noise)) for _ in range(GARBAGE_LINES)]
+    bodies = garbage(notices[0])
     begin_s = time.perf_counter()
     watching = asyncio.create_task(late.watch())
-    noisy = asyncio.create_task(_pace(unwanted, garbage(notices[0]), garbage_per_s))
+    noisy = asyncio.create_task(_pace(unwanted, bodies, garbage_per_s))
     await asyncio.sleep(1)
     await _pace(wanted, iter(notices), real_per_s)
     noisy.cancel()

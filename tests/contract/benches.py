@@ -112,7 +112,8 @@ class Bench(Protocol):
     def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
         """Write the callback that a charge was paid, signed with a secret by a merchant.
 
-        `changes` may be `amount_minor`, and `body_merchant_no` where the body names another merchant than the signer.
+        `changes` may be `amount_minor`, `word` for what it says of the charge, and `body_merchant_no` where the body names
+        another merchant than the signer.
         """
         ...
 
@@ -240,7 +241,7 @@ class SandboxBench:
     def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
         said = {"notify_id": "N1", "merchant_no": merchant_no, "attempt_no": number("n1"), "word": "PAID",
                 "amount_minor": 10_000, "currency": "CNY", "channel_txn_no": "T1", "success_time_ms": 5}  # fmt: skip
-        names = {"amount_minor": "amount_minor", "body_merchant_no": "merchant_no"}
+        names = {"amount_minor": "amount_minor", "body_merchant_no": "merchant_no", "word": "word"}
         body = json.dumps(said | {names[name]: value for name, value in changes.items()}).encode()
         return self._headers(body, secret, merchant_no, time_ms), body
 
@@ -342,7 +343,7 @@ class TemplateBench:
         self._bank.settled |= self._bank.refunds.keys()
 
     def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
-        names = {"amount_minor": "fen", "body_merchant_no": "merchant"}
+        names = {"amount_minor": "fen", "body_merchant_no": "merchant", "word": "result"}
         said = {"notice_id": "N1", "pay_no": number("n1"), "result": "PAID", "fen": 10_000, "currency": "CNY",
                 "merchant": merchant_no, "txn": "T1", "paid_ms": 5}  # fmt: skip
         body = json.dumps(said | {names[name]: value for name, value in changes.items()}).encode()
@@ -495,7 +496,7 @@ class UnionPayBench(WireBench):
         self.callbacks: CallbackReader = UnionPayCallbacks(config)
 
     def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
-        names = {"amount_minor": "txnAmt", "body_merchant_no": "merId"}
+        names = {"amount_minor": "txnAmt", "body_merchant_no": "merId", "word": "respCode"}
         said = {"version": "5.1.0", "encoding": "UTF-8", "txnType": "01", "txnSubType": "01", "bizType": "000301",
                 "accessType": "0", "merId": merchant_no, "orderId": number("n1"), "txnTime": "20261124120000",
                 "txnAmt": "10000", "currencyCode": "156", "respCode": "00", "queryId": "7",
@@ -547,7 +548,7 @@ class AlipayBench(WireBench):
             "notify_id": "N1", "notify_type": "trade_status_sync", "charset": "utf-8", "version": "1.0",
             "app_id": wire_account("alipay", merchant_no).hub["app_id"], "sign_type": "RSA2", "trade_no": "T1",
             "out_trade_no": number("n1"), "seller_id": changes.get("body_merchant_no", merchant_no),
-            "trade_status": "TRADE_SUCCESS", "total_amount": f"{changes.get('amount_minor', 10_000) / 100:.2f}",
+            "trade_status": changes.get("word", "TRADE_SUCCESS"), "total_amount": f"{changes.get('amount_minor', 10_000) / 100:.2f}",
             "gmt_payment": "2026-11-24 10:00:00",
             # The suite changes an amount in the raw bytes, as it is in fen.
             "passback_params": "10000",
@@ -590,7 +591,7 @@ class WechatpayBench(WireBench):
     def callback(self, *, secret: str, merchant_no: str, time_ms: int, **changes: Any) -> tuple[dict[str, str], bytes]:
         plain = {
             "mchid": changes.get("body_merchant_no", merchant_no), "out_trade_no": number("n1"), "transaction_id": "T1",
-            "trade_state": "SUCCESS", "success_time": "2025-01-01T10:00:00+08:00",
+            "trade_state": changes.get("word", "SUCCESS"), "success_time": "2025-01-01T10:00:00+08:00",
             "amount": {"total": changes.get("amount_minor", 10_000), "currency": "CNY"},
         }  # fmt: skip
         signer = next((merchant for merchant, known in SECRETS.items() if known == secret), "")

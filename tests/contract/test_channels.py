@@ -298,13 +298,24 @@ class TestChannelContract:
         headers, body = bench.callback(secret=SECRETS[MERCHANT], merchant_no=MERCHANT, time_ms=now_ms())
         notice = bench.callbacks.read(headers=headers, body=body, now_ms=now_ms())
         said = notice.evidence
-        assert notice.notify_id
+        assert (bool(notice.notify_id), notice.word) == (True, "")
         assert (said.attempt_no, said.source, said.outcome) == (number("n1"), Source.CALLBACK, Outcome.DONE)
         assert (said.amount_minor, said.currency_code, said.merchant_no) == (AMOUNT_MINOR, "CNY", MERCHANT)
 
     async def test_another_amount_is_told_as_it_is(self, bench: Bench) -> None:
         headers, body = bench.callback(secret=SECRETS[MERCHANT], merchant_no=MERCHANT, time_ms=now_ms(), amount_minor=1)
         assert bench.callbacks.read(headers=headers, body=body, now_ms=now_ms()).evidence.amount_minor == 1
+
+    async def test_an_unknown_word_in_a_callback_proves_nothing_and_is_told(self, bench: Bench) -> None:
+        headers, body = bench.callback(secret=SECRETS[MERCHANT], merchant_no=MERCHANT, time_ms=now_ms(), word="PURPLE")
+        told: tuple[str, str]
+        try:
+            notice = bench.callbacks.read(headers=headers, body=body, now_ms=now_ms())
+            told = (notice.evidence.outcome, notice.word)
+            assert notice.evidence.reason == "UNKNOWN_WORD"
+        except CallbackRefused as refused:
+            told = (refused.reason, refused.word)
+        assert told in ((Outcome.MAYBE, "PURPLE"), ("MALFORMED", "PURPLE"))
 
     async def test_a_forged_callback_is_refused(self, bench: Bench) -> None:
         headers, body = bench.callback(secret="forged", merchant_no=MERCHANT, time_ms=now_ms())

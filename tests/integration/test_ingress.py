@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
+from actors.messages import CallbackHeard
 from actors.peers import PeerLost
 from channels.port import PayoutRequest, RefundRequest, SignRequest
 from domain.evidence import Outcome
@@ -41,6 +42,7 @@ class Actors:
 
     def __init__(self) -> None:
         self.applied: list[Any] = []
+        self.heard: list[CallbackHeard] = []
         self.looks: list[str] = []
         self.is_away = False
         self._name = ""
@@ -62,10 +64,11 @@ class Actors:
         self.applied += arguments[0]
         return ["APPLIED"] * len(arguments[0])
 
-    def delay_mailbox(self, channel_id: str) -> Any:
+    def callback_mailbox(self, channel_id: str) -> Any:
         return self
 
-    def tell(self, delay_ms: int) -> bool:
+    def tell(self, heard: CallbackHeard) -> bool:
+        self.heard.append(heard)
         return True
 
 

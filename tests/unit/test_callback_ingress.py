@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
+from actors.messages import CallbackHeard
 from channels.port import CallbackRefused, Notice
 from domain.evidence import Evidence, Outcome, Source
 from servers.callbacks import BODY_BYTES_MAX, SMALL_BYTES_MAX, CallbackIngress
@@ -18,9 +20,11 @@ class Reader:
     """Takes callbacks that say so."""
 
     def read(self, *, headers: dict[str, str], body: bytes, now_ms: int) -> Notice:
+        if body == b"purple":
+            raise CallbackRefused("MALFORMED", word="PURPLE")
         if not body.startswith(b"good") or headers["host"] != "paydesk":
             raise CallbackRefused("SIGNATURE_INVALID")
-        return Notice(body.decode()[:20], Evidence("n1", Source.CALLBACK, Outcome.DONE))
+        return Notice(body.decode()[:20], Evidence("n1", Source.CALLBACK, Outcome.DONE), "RED" if body == b"good red" else "")
 
     def acknowledgement(self) -> tuple[str, bytes]:
         return "text/plain", b"ok"
@@ -34,13 +38,18 @@ class Door:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         nothing: Any = SimpleNamespace()
-        self.ingress = CallbackIngress(desk=nothing, directory=nothing, database=nothing, registry=CollectorRegistry())
+        self.heard: list[tuple[str, CallbackHeard]] = []
+        directory: Any = SimpleNamespace(callback_mailbox=self._connector)
+        self.ingress = CallbackIngress(desk=nothing, directory=directory, database=nothing, registry=CollectorRegistry())
         self.answered: list[int] = []
         monkeypatch.setattr(self.ingress, "_reader", self._reader)
         monkeypatch.setattr(self.ingress, "_take", self._take)
 
     async def _reader(self, channel_id: str) -> Reader | None:
         return Reader() if channel_id == "c1" else None
+
+    def _connector(self, channel_id: str) -> Any:
+        return SimpleNamespace(tell=lambda heard: self.heard.append((channel_id, heard)))
 
     async def _take(self, *_: object) -> Any:
         return 200, "text/plain", b"ok"
@@ -82,6 +91,13 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Door:
 )
 async def test_what_is_taken_and_what_is_refused(door: Door, body: bytes, more: dict[str, str], status: int) -> None:
     assert await door.post(1, body, **more) == status
+
+
+async def test_a_word_of_no_manual_is_written_down_and_its_channel_hears_of_it(door: Door) -> None:
+    with capture_logs() as logs:
+        assert [await door.post(1, body) for body in (b"good", b"good red", b"purple")] == [200, 200, 400]
+    assert door.heard == [("c1", CallbackHeard(word="RED")), ("c1", CallbackHeard(word="PURPLE"))]
+    assert [(entry["event"], entry["word"]) for entry in logs] == [("channel_spoke_unknown", "RED"), ("channel_spoke_unknown", "PURPLE")]
 
 
 async def test_a_flood_on_its_own_connections_is_passed_by(door: Door) -> None:

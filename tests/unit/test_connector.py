@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from actors import connector as connector_module
 from actors.connector import Connector, Limits
 from actors.mailbox import Mailbox
-from actors.messages import Operation, Task, TenantEvidence
+from actors.messages import CallbackHeard, Operation, Task, TenantEvidence
 from channels.port import Ability, Answer, Charge, Lookup, RefundLookup, RefundRequest
 from domain.credentials import Learned
 from domain.evidence import Evidence, Fault, Outcome, Source
@@ -491,6 +491,9 @@ async def test_a_word_of_no_manual_is_counted_and_people_are_told_of_it_once_a_d
     async def told(*words: str) -> None:
         await scene.ask(Operation.QUERY, f"n{len(said)}", f"m{len(said)}")
         await scene.hears(len(scene.heard) + 2)
+        await told_of(*words)
+
+    async def told_of(*words: str) -> None:
         async with asyncio.timeout(2):
             while len(scene.words) < len(words):
                 await asyncio.sleep(0.01)
@@ -510,6 +513,8 @@ async def test_a_word_of_no_manual_is_counted_and_people_are_told_of_it_once_a_d
     await told()
     now_ms += 86_400_000
     await told(("RED?" * 40)[:64])
+    await scene.connector.hear_callbacks([CallbackHeard(word="GREEN"), CallbackHeard(120), CallbackHeard(word="GREEN")])
+    await told_of(("RED?" * 40)[:64], "GREEN")
     said += [""]
     await scene.ask(Operation.QUERY, *(f"word{number}" for number in range(30)))
     await scene.hears(len(scene.heard) + 30)

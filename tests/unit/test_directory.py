@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from actors.directory import Directory, Placement, host_of
+from actors.messages import CallbackHeard
 from actors.peers import Neighbour, PeerLost
 from domain.refusals import Kind, Refusal, Refused
 
@@ -63,10 +64,11 @@ def test_a_directory_travels_with_what_it_must_know_and_no_connections() -> None
     assert all(arrived.shard_of(tenant) == directory.shard_of(tenant) for tenant in ("life", "pnc", "旅行"))
 
 
-async def test_a_connector_hears_how_long_callbacks_took() -> None:
+async def test_a_connector_hears_what_callbacks_show_of_its_channel() -> None:
     directory, connector = Directory(router_count=1), Listener()
     directory._peers["channel/bank"] = connector
-    for delay_ms in (120, 31_000):
-        assert directory.delay_mailbox("bank").tell(delay_ms)
+    heard = [CallbackHeard(120), CallbackHeard(word="PURPLE")]
+    for each in heard:
+        assert directory.callback_mailbox("bank").tell(each)
     await asyncio.sleep(0.01)
-    assert connector.calls == [("heard_callback", ([120, 31_000],))]
+    assert connector.calls == [("hear_callbacks", (heard,))]

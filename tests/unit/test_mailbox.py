@@ -76,6 +76,17 @@ async def test_a_full_mailbox_refuses_at_the_door_and_takes_again_later() -> Non
     assert post.sent == [0, 1, 2, 3, 4], "what was refused was never sent"
 
 
+async def test_one_that_rests_sends_the_first_at_once_and_then_what_has_gathered() -> None:
+    post = Post()
+    box = Mailbox(post.send, depth_max=100, rest_s=0.05)
+    begin_s = time.monotonic()
+    await box.put(0)
+    assert time.monotonic() - begin_s < 0.04
+    await asyncio.gather(*(box.put(number) for number in (1, 2)))
+    assert time.monotonic() - begin_s > 0.045
+    assert (post.sent, box.sent_batches) == ([0, 1, 2], 2)
+
+
 async def test_an_exception_reaches_everyone_in_the_batch_and_nobody_else() -> None:
     async def send(messages: list[int]) -> Sequence[int]:
         if 3 in messages:

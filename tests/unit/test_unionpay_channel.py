@@ -444,12 +444,6 @@ def test_a_certificate_of_any_version_is_read_or_refused(version: int) -> None:
     assert not believed(fields | {"signPubKeyCert": pem})
 
 
-def test_an_unknown_word_in_a_notice_proves_nothing_and_is_seen() -> None:
-    with capture_logs() as logs:
-        assert read(notice(respCode="PURPLE")).evidence.outcome is Outcome.MAYBE
-    assert [entry["word"] for entry in logs if entry["log_level"] == "error"] == ["PURPLE"]
-
-
 # --- batch files -----------------------------------------------------------------------------------------------------
 
 
