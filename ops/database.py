@@ -68,9 +68,8 @@ def show_parked(url: str, console: Console, *, channel_id: str, limit: int) -> N
         engine.dispose()
     table = Table("channel", "merchant", "notice", "of", "bytes", "since", box=None, header_style="dim")
     for row in found:
-        merchant_no, _, notify_id = row.notify_id.partition("/")
-        since = f"{datetime.fromtimestamp(row.receive_ms // 1000, CHINA):%Y-%m-%d %H:%M:%S}"
-        table.add_row(row.channel_id, merchant_no, notify_id, row.attempt_no, f"{row.length:,}", since)
+        since = f"{datetime.fromtimestamp(row.receive_us // 1_000_000, CHINA):%Y-%m-%d %H:%M:%S}"
+        table.add_row(row.channel_id, row.merchant_no, row.notify_id, row.attempt_no, f"{row.size_bytes:,}", since)
     console.print(table)
     console.print(f"{len(found)} are shown")
 

@@ -15,6 +15,7 @@ from protos.paydesk.v1 import channels_pb2, channels_pb2_grpc, common_pb2
 from servers import channel_setup, commands, pages, translate, windows
 from servers.desk import DeskView
 from servers.identity import caller
+from storage import callbacks as callback_store
 from storage import channels as store
 from storage import windows as window_store
 from storage.database import Database
@@ -109,6 +110,28 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
         )
         if len(found) > limit:
             response.next_page_token = pages.token(found[limit - 1].window.window_id)
+        return response
+
+    async def ListParkedCallbacks(
+        self, request: channels_pb2.ListParkedCallbacksRequest, context: Any
+    ) -> channels_pb2.ListParkedCallbacksResponse:
+        """List what channels told the tenant's accounts and nothing could use yet."""
+        if request.channel_id:
+            self._check_mine(request.channel_id)
+        limit = pages.size(request.page_size)
+        found = await self._database.run(
+            callback_store.parked, channel_id=request.channel_id, accounts=self._merchants(),
+            before=_place(request.page_token), limit=limit + 1,
+        )  # fmt: skip
+        response = channels_pb2.ListParkedCallbacksResponse()
+        for row in found[:limit]:
+            added = response.callbacks.add(
+                channel_id=row.channel_id, merchant_no=row.merchant_no, notify_id=row.notify_id,
+                attempt_no=row.attempt_no, size_bytes=row.size_bytes,
+            )  # fmt: skip
+            added.receive_time.FromMicroseconds(row.receive_us)
+        if len(found) > limit:
+            response.next_page_token = pages.token(f"{found[limit - 1].receive_us} {found[limit - 1].place}")
         return response
 
     async def CancelMaintenanceWindow(
@@ -208,6 +231,12 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
             return list(self._desk.desk.channels)
         return [account.channel_id for account in self._desk.accounts_of(caller().tenant_id)]
 
+    def _merchants(self) -> list[tuple[str, str]] | None:
+        """Return the (channel_id, merchant_no) that are the caller's; None for whoever runs the platform: all."""
+        if caller().tenant_id == PLATFORM:
+            return None
+        return [(account.channel_id, account.merchant_no) for account in self._desk.accounts_of(caller().tenant_id)]
+
     def _is_mine(self, channel_id: str, account_id: str = "") -> bool:
         if caller().tenant_id == PLATFORM and not account_id:
             return channel_id in self._desk.desk.channels
@@ -251,6 +280,17 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
         )
         message.windows.extend(windows.window_message(row, _now_ms()) for row in found)
         return message
+
+
+def _place(page_token: str) -> tuple[int, str]:
+    """Return the time and place that a page token of parked callbacks names. Raise Refused for one that is not of theirs."""
+    key = pages.key_of(page_token)
+    receive_us, _, place = key.partition(" ")
+    if not key:
+        return callback_store.NEWEST
+    if not (receive_us.isascii() and receive_us.isdecimal() and len(receive_us) < len(str(callback_store.NEWEST[0]))):
+        raise Refused(invalid(Violation("page_token", "is not a token of this list")))
+    return int(receive_us), place
 
 
 def _of_windows() -> str:

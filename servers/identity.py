@@ -125,6 +125,7 @@ RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Channels/ForceChannelState": _CHANNEL | _PLATFORM,
     "/paydesk.v1.Channels/CreateChannel": _PLATFORM,
     "/paydesk.v1.Channels/UpdateChannel": _PLATFORM,
+    "/paydesk.v1.Channels/ListParkedCallbacks": _STAFF | _CHANNEL | _PLATFORM,
     "/paydesk.v1.Tenants/CreateTenant": _PLATFORM,
     "/paydesk.v1.Tenants/GetTenant": _READ | _CONFIGURE | _PLATFORM,
     "/paydesk.v1.Tenants/ListTenants": _PLATFORM,

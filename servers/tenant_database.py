@@ -21,7 +21,7 @@ class TenantDatabase(Database):
     """
 
     def __init__(self, database: Database, *, walled: bool) -> None:
-        self.engine = database.engine
+        self.engine, self.size = database.engine, database.size
         self._threads = database._threads  # noqa: SLF001 - the same pool, seen from behind the wall
         self._walled = walled
 

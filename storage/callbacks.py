@@ -7,6 +7,9 @@ from sqlalchemy import Connection
 
 from storage.arrays import text_array
 
+# Before this comes everything: Unix microseconds, and a place among what came at one time.
+NEWEST = (2**62, "")
+
 
 class Received(NamedTuple):
     """A verified callback."""
@@ -18,22 +21,40 @@ class Received(NamedTuple):
 
 
 class Parked(NamedTuple):
-    """A callback that nothing could use yet. `notify_id` begins with the merchant's number. The time is Unix milliseconds."""
+    """A callback that nothing could use yet. The time is Unix microseconds; `place` tells apart what came at one time."""
 
     channel_id: str
+    merchant_no: str
     notify_id: str
     attempt_no: str
-    length: int
-    receive_ms: int
+    size_bytes: int
+    receive_us: int
+    place: str
 
 
-def parked(connection: Connection, *, channel_id: str = "", limit: int) -> list[Parked]:
-    """Read callbacks that are parked, newest first: of a channel, or of all."""
+def parked(
+    connection: Connection,
+    *,
+    channel_id: str = "",
+    accounts: Sequence[tuple[str, str]] | None = None,
+    before: tuple[int, str] = NEWEST,
+    limit: int,
+) -> list[Parked]:
+    """Read callbacks that are parked, newest first, of a channel or of all: those before a time and place.
+
+    `accounts` are the (channel_id, merchant_no) whose callbacks are read; None reads everybody's.
+    """
     rows = connection.exec_driver_sql(
-        """SELECT channel_id, notify_id, attempt_no, octet_length(raw), (extract(epoch FROM receive_time) * 1000)::bigint
-           FROM callbacks WHERE state = 'PARKED' AND (%(channel_id)s = '' OR channel_id = %(channel_id)s)
-           ORDER BY receive_time DESC LIMIT %(limit)s""",
-        {"channel_id": channel_id, "limit": limit},
+        """SELECT channel_id, merchant_no, notify_id, attempt_no, size_bytes, receive_us, place
+           FROM (SELECT *, (extract(epoch FROM receive_time) * 1000000)::bigint AS receive_us FROM parked_callbacks) p
+           WHERE (%(channel_id)s = '' OR channel_id = %(channel_id)s) AND (receive_us, place) < (%(us)s, %(place)s)
+             AND (%(all)s OR (channel_id, merchant_no) IN (SELECT * FROM unnest(%(channels)s::text[], %(merchants)s::text[])))
+           ORDER BY receive_us DESC, place DESC LIMIT %(limit)s""",
+        {
+            "channel_id": channel_id, "us": before[0], "place": before[1], "limit": limit, "all": accounts is None,
+            "channels": text_array([channel for channel, _ in accounts or ()]),
+            "merchants": text_array([merchant_no for _, merchant_no in accounts or ()]),
+        },
     )
     return [Parked(*row) for row in rows]
 

@@ -199,8 +199,8 @@ async def test_what_belongs_to_a_payment_is_applied_and_the_rest_is_kept_until_s
         kept = {raw: state for _, state, raw in await ingress.rows()}
         parked = {letter.body: "PARKED" for name, letter in letters.items() if name in ("payout", "mandate")}
         shown = await ingress.database.run(store.parked, channel_id=kind, limit=9)
-        assert sorted(row.length for row in shown) == sorted(map(len, parked))
-        assert {row.notify_id.partition("/")[0] for row in shown} == {rig.merchant_no}
+        assert sorted(row.size_bytes for row in shown) == sorted(map(len, parked))
+        assert {row.merchant_no for row in shown} == {rig.merchant_no}
         assert await ingress.database.run(store.parked, channel_id="another", limit=9) == []
         gauges = {gauge.name: gauge for gauge in await ingress.database.run(gauges_store.read)}
         assert (gauges["callbacks_parked"].labels, gauges["callbacks_parked"].value) == ({"channel": kind}, len(parked))

@@ -43,6 +43,40 @@ class CreateChannelRequest(_message.Message):
     reason: str
     def __init__(self, request_id: _Optional[str] = ..., channel_id: _Optional[str] = ..., display_name: _Optional[str] = ..., kind: _Optional[str] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class ListParkedCallbacksRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "channel_id")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    channel_id: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., channel_id: _Optional[str] = ...) -> None: ...
+
+class ListParkedCallbacksResponse(_message.Message):
+    __slots__ = ("callbacks", "next_page_token")
+    CALLBACKS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    callbacks: _containers.RepeatedCompositeFieldContainer[ParkedCallback]
+    next_page_token: str
+    def __init__(self, callbacks: _Optional[_Iterable[_Union[ParkedCallback, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ParkedCallback(_message.Message):
+    __slots__ = ("channel_id", "merchant_no", "notify_id", "attempt_no", "size_bytes", "receive_time")
+    CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    MERCHANT_NO_FIELD_NUMBER: _ClassVar[int]
+    NOTIFY_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_NO_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    channel_id: str
+    merchant_no: str
+    notify_id: str
+    attempt_no: str
+    size_bytes: int
+    receive_time: _timestamp_pb2.Timestamp
+    def __init__(self, channel_id: _Optional[str] = ..., merchant_no: _Optional[str] = ..., notify_id: _Optional[str] = ..., attempt_no: _Optional[str] = ..., size_bytes: _Optional[int] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class UpdateChannelRequest(_message.Message):
     __slots__ = ("request_id", "channel_id", "version", "display_name", "settings", "reason")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]

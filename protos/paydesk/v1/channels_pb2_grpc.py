@@ -75,6 +75,11 @@ class ChannelsStub:
                 request_serializer=paydesk_dot_v1_dot_channels__pb2.UpdateChannelRequest.SerializeToString,
                 response_deserializer=paydesk_dot_v1_dot_channels__pb2.ChannelConfig.FromString,
                 _registered_method=True)
+        self.ListParkedCallbacks = channel.unary_unary(
+                '/paydesk.v1.Channels/ListParkedCallbacks',
+                request_serializer=paydesk_dot_v1_dot_channels__pb2.ListParkedCallbacksRequest.SerializeToString,
+                response_deserializer=paydesk_dot_v1_dot_channels__pb2.ListParkedCallbacksResponse.FromString,
+                _registered_method=True)
 
 
 class ChannelsServicer:
@@ -141,6 +146,14 @@ class ChannelsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListParkedCallbacks(self, request, context):
+        """Lists callbacks to the tenant's merchant accounts that are genuine and that nothing could use yet, newest first: they name no
+        attempt of ours, or contradict better proof. None was acknowledged, so each comes again, and is applied once it can be.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ChannelsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -183,6 +196,11 @@ def add_ChannelsServicer_to_server(servicer, server):
                     servicer.UpdateChannel,
                     request_deserializer=paydesk_dot_v1_dot_channels__pb2.UpdateChannelRequest.FromString,
                     response_serializer=paydesk_dot_v1_dot_channels__pb2.ChannelConfig.SerializeToString,
+            ),
+            'ListParkedCallbacks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListParkedCallbacks,
+                    request_deserializer=paydesk_dot_v1_dot_channels__pb2.ListParkedCallbacksRequest.FromString,
+                    response_serializer=paydesk_dot_v1_dot_channels__pb2.ListParkedCallbacksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -402,6 +420,33 @@ class Channels:
             '/paydesk.v1.Channels/UpdateChannel',
             paydesk_dot_v1_dot_channels__pb2.UpdateChannelRequest.SerializeToString,
             paydesk_dot_v1_dot_channels__pb2.ChannelConfig.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListParkedCallbacks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paydesk.v1.Channels/ListParkedCallbacks',
+            paydesk_dot_v1_dot_channels__pb2.ListParkedCallbacksRequest.SerializeToString,
+            paydesk_dot_v1_dot_channels__pb2.ListParkedCallbacksResponse.FromString,
             options,
             channel_credentials,
             insecure,
