@@ -399,6 +399,55 @@ def erase_payers(
     print(f"{count} payers of {tenant} erased")
 
 
+@db_app.command("backup-key")
+def make_backup_key(
+    file: Annotated[Path, typer.Argument(help="Where the secret half goes. Keep it where the backups are not.")],
+) -> None:
+    """Make a key for backups, and print its public half, with which they are taken."""
+    from ops import backup
+
+    print(backup.make_key(file))
+
+
+@db_app.command("backup")
+def take_backup(
+    file: Annotated[Path, typer.Argument(help="The backup to write; it has this name only when it is whole.")],
+    public_key: Annotated[str, typer.Option("--to", envvar="PAYDESK_BACKUP_KEY", help="What `db backup-key` printed: age1….")],
+) -> None:
+    """Write a copy of the whole database, encrypted, while everything runs."""
+    from rich.progress import Progress
+
+    from ops import backup, running
+
+    with running.database_url(_settings()) as url, Progress(console=_console(), transient=True) as progress:
+        task = progress.add_task("copying", total=None)
+        size = backup.take(url, file, public_key=public_key, heard=lambda count: progress.advance(task, count))
+    print(f"{file}: {size / 1e6:,.1f} MB")
+
+
+@db_app.command("restore")
+def restore_backup(
+    file: Annotated[Path, typer.Argument(help="The backup.", exists=True, dir_okay=False)],
+    key: Annotated[Path, typer.Option(help="File with the secret half of its key.", exists=True, dir_okay=False)],
+) -> None:
+    """Make a backup the embedded database of a data directory that has none. It is checked before it is put in place."""
+    from rich.progress import Progress
+
+    from ops import backup
+
+    settings = _settings()
+    if settings.database_url:
+        raise CannotStart("PAYDESK_DATABASE_URL names another server: only the embedded database is restored here")
+    directory = settings.data_dir.expanduser().resolve()
+    with Progress(console=_console(), transient=True) as progress:
+        task = progress.add_task("restoring", total=file.stat().st_size)
+        backup.restore(file, directory, key_file=key, heard=lambda count: progress.advance(task, count))
+    missing = [name for name in ("keys.pepper", "master.key") if not (directory / name).exists()]
+    print(f"{file} is the database of {directory} now. `paydesk check` looks through it.")
+    if missing:
+        print(f"Put {' and '.join(missing)} of the old data directory there before you start it.")
+
+
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,8 @@ all; whoever does not want that sets PAYDESK_DATABASE_URL.
 """
 
 import contextlib
+import os
+import pwd
 import secrets
 import time
 from pathlib import Path
@@ -35,7 +37,9 @@ log_min_messages = warning
 log_checkpoints = off
 timezone = 'Asia/Shanghai'
 """
-_HBA = "local all all scram-sha-256\n"
+# Backups are taken as a replica would read.
+_HBA = "local all all scram-sha-256\nlocal replication all scram-sha-256\n"
+_OPEN_HBA = "local all all trust\n"
 _SUPERUSER = "postgres"
 # How long a server may take to start or stop before who waits for it says so.
 SETTLE_S = 10.0
@@ -109,6 +113,8 @@ class EmbeddedPostgres:
         if line not in main.read_text():
             main.write_text(main.read_text() + line)
         self._own(self._data / "paydesk.conf")
+        if (self._data / "paydesk.ready").exists():
+            self._close_door()  # as it is today, whenever the database was made
         password_file = self.directory / "postgres.password"
         return private_files.made_once(password_file, lambda: secrets.token_urlsafe(24).encode()).decode()
 
@@ -121,20 +127,38 @@ class EmbeddedPostgres:
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = 'paydesk'")
             if cursor.fetchone() is None:
                 cursor.execute("CREATE DATABASE paydesk")
-            hba = self._data / "pg_hba.conf"
-            hba.write_text(_HBA)
-            self._own(hba)
+            self._close_door()
             cursor.execute("SELECT pg_reload_conf()")
         connection.close()
         (self._data / "paydesk.ready").touch()
 
+    def _close_door(self) -> None:
+        hba = self._data / "pg_hba.conf"
+        hba.write_text(_HBA)
+        self._own(hba)
+
     def _own(self, path: Path) -> None:
         """Give a file that we wrote to the owner of the data directory (another user when we are root)."""
-        import os
-
         owner = self._data.stat()
         if os.geteuid() == 0:
             os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def adopt(restored: Path, directory: Path) -> None:
+    """Make the data of another server the embedded database of `directory`, which has none; its start sets a new password.
+
+    Whoever dies here leaves `directory` without a database.
+    """
+    (restored / "pg_hba.conf").write_text(_OPEN_HBA)
+    # What the other server held on to while it ran, and whom the wheel knew of it, came along.
+    for left in (*restored.glob(".s.PGSQL.*"), restored / ".handle_pids.json", restored / "paydesk.ready"):
+        left.unlink(missing_ok=True)
+    if os.geteuid() == 0:
+        server = PostgresServer(restored, cleanup_mode=None)
+        owner = pwd.getpwnam(str(server.system_user))
+        for path in (restored, *restored.rglob("*")):
+            os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+    restored.rename(directory / "postgres")
 
 
 def _status_in(pid_file: Path) -> str:
