@@ -63,11 +63,6 @@ class _Item(NamedTuple):
     notice: Notice
     raw: bytes
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """The channel and the attempt of which it speaks: a channel has nothing to say about another's numbers."""
-        return self.channel_id, self.notice.evidence.attempt_no
-
 
 class _Suspects:
     """Connections whose last callback was refused. One of them is served per turn of the loop, whoever else is served.
@@ -206,7 +201,7 @@ class CallbackIngress:
         with contextlib.suppress(PeerLost, DatabaseUnavailable):  # whoever is away is reached when he is needed
             routers = [self._directory.peer(f"router/{shard}") for shard in range(self._directory.router_count)]
             await asyncio.gather(
-                *(self._database.run(store.known, []) for _ in range(self._database.size)),
+                *(self._database.ask(store.known, []) for _ in range(self._database.size)),
                 *(router.call("ping", timeout_s=PING_TIMEOUT_S) for router in routers),
             )
 
@@ -227,27 +222,27 @@ class CallbackIngress:
         Whoever dies between the two has acknowledged nothing: the callback comes again, and changes nothing twice.
         """
         rows = [store.Received(i.channel_id, i.notice.notify_id, i.notice.evidence.attempt_no, i.raw) for i in items]
-        applied, owners = await self._database.run(store.known, rows)
-        results = ["DUPLICATE" if (i.channel_id, i.notice.notify_id) in applied else "" for i in items]
-        todo = [place for place, result in enumerate(results) if not result]
-        for place in todo:
-            results[place] = "" if items[place].key in owners else "PARKED"
-        await self._hand_on([place for place in todo if not results[place]], items, owners, results)
-        if todo:
-            kept = [(rows[place], "PARKED" if results[place] == "PARKED" else "APPLIED") for place in todo]
-            await self._database.run(store.keep, kept)
+        known = await self._database.ask(store.known, rows)
+        results = ["DUPLICATE" if each.is_applied else "" if each.tenant_id else "PARKED" for each in known]
+        owners = {place: each.tenant_id for place, each in enumerate(known) if not results[place]}
+        await self._hand_on(owners, items, results)
+        kept = [
+            (row, "PARKED" if result == "PARKED" else "APPLIED")
+            for row, result in zip(rows, results, strict=True)
+            if result != "DUPLICATE"
+        ]
+        if kept:
+            await self._database.ask(store.keep, kept)
         return results
 
-    async def _hand_on(
-        self, places: list[int], items: list[_Item], owners: dict[tuple[str, str], str], results: list[str]
-    ) -> None:
+    async def _hand_on(self, owners: dict[int, str], items: list[_Item], results: list[str]) -> None:
+        """Have routers apply the items whose places have owners, and note what they say."""
         by_shard: dict[int, list[int]] = {}
-        for place in places:
-            tenant_id = owners[items[place].key]
+        for place, tenant_id in owners.items():
             by_shard.setdefault(self._directory.shard_of(tenant_id), []).append(place)
             self._note_delay(items[place])
         for shard, group in by_shard.items():
-            batch = [TenantEvidence(owners[items[p].key], items[p].notice.evidence) for p in group]
+            batch = [TenantEvidence(owners[p], items[p].notice.evidence) for p in group]
             answers = await self._directory.peer(f"router/{shard}").call("evidence", batch)
             for place, answer in zip(group, answers, strict=True):
                 results[place] = "PARKED" if answer in ("UNKNOWN_ATTEMPT", "ASKED") else answer

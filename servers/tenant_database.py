@@ -36,3 +36,7 @@ class TenantDatabase(Database):
             return work(connection, *args, **kwargs)
 
         return await super().run(walled)
+
+    async def ask(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(connection, …)` like any other: the wall stands for a transaction."""
+        return await self.run(work, *args, **kwargs)

@@ -20,6 +20,13 @@ class Received(NamedTuple):
     raw: bytes
 
 
+class Known(NamedTuple):
+    """Whether a callback was applied before, and whose attempt it speaks of, "" where it is nobody's."""
+
+    is_applied: bool
+    tenant_id: str
+
+
 class Parked(NamedTuple):
     """A callback that nothing could use yet. The time is Unix microseconds; `place` tells apart what came at one time."""
 
@@ -59,29 +66,28 @@ def parked(
     return [Parked(*row) for row in rows]
 
 
-def known(
-    connection: Connection, callbacks: Sequence[Received]
-) -> tuple[set[tuple[str, str]], dict[tuple[str, str], str]]:
-    """Return the (channel_id, notify_id) applied before, and (channel_id, attempt_no) -> tenant_id.
+def known(connection: Connection, callbacks: Sequence[Received]) -> list[Known]:
+    """Return what is known of each callback, in one statement.
 
     An attempt counts only for callbacks of its own channel: a channel has nothing to say about another's numbers.
     """
-    channels = text_array([callback.channel_id for callback in callbacks])
-    applied = connection.exec_driver_sql(
-        """SELECT c.channel_id, c.notify_id FROM unnest(%s::text[], %s::text[]) AS t (channel_id, notify_id)
-           JOIN callbacks c USING (channel_id, notify_id) WHERE c.state = 'APPLIED'""",
-        (channels, text_array([callback.notify_id for callback in callbacks])),
+    rows = connection.exec_driver_sql(
+        """SELECT coalesce(c.state = 'APPLIED', false), coalesce(a.tenant_id, '')
+           FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS t (channel_id, notify_id, attempt_no, place)
+           LEFT JOIN callbacks c ON c.channel_id = t.channel_id AND c.notify_id = t.notify_id
+           LEFT JOIN attempts a ON a.attempt_no = t.attempt_no AND a.channel_id = t.channel_id
+           ORDER BY t.place""",
+        (
+            text_array([callback.channel_id for callback in callbacks]),
+            text_array([callback.notify_id for callback in callbacks]),
+            text_array([callback.attempt_no for callback in callbacks]),
+        ),
     )
-    owners = connection.exec_driver_sql(
-        """SELECT a.channel_id, a.attempt_no, a.tenant_id FROM unnest(%s::text[], %s::text[]) AS t (channel_id, attempt_no)
-           JOIN attempts a ON a.attempt_no = t.attempt_no AND a.channel_id = t.channel_id""",
-        (channels, text_array([callback.attempt_no for callback in callbacks])),
-    )
-    return {(row[0], row[1]) for row in applied}, {(row[0], row[1]): row[2] for row in owners}
+    return [Known(*row) for row in rows]
 
 
 def keep(connection: Connection, callbacks: Sequence[tuple[Received, str]]) -> None:
-    """Keep callbacks and what became of them, APPLIED or PARKED; what was applied once stays so."""
+    """Keep callbacks and what became of them, APPLIED or PARKED, in one statement; what was applied once stays so."""
     newest = {(callback.channel_id, callback.notify_id): (callback, state) for callback, state in callbacks}
     connection.exec_driver_sql(
         """INSERT INTO callbacks AS c (channel_id, notify_id, attempt_no, state, raw)

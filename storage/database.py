@@ -109,6 +109,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int, prepare: tuple[str, ...] = ()) -> None:
         self.size = pool_size
         self.engine = make_engine(url, pool_size=pool_size, prepare=prepare)
+        self._alone = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="database")
 
     async def run(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -116,6 +117,16 @@ class Database:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._threads, transact, self.engine, lambda connection: work(connection, *args, **kwargs)
+        )
+
+    async def ask(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(connection, …)`, whose single statement is a transaction by itself, in a thread.
+
+        Without BEGIN and COMMIT it is one way to the server and back instead of three, and as many waits for the interpreter.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._threads, transact, self._alone, lambda connection: work(connection, *args, **kwargs)
         )
 
     def close(self) -> None:
