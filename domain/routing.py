@@ -547,25 +547,28 @@ STATE_ELIMINATIONS = frozenset(
 )
 
 
-def reason_text(decision: Decision) -> str:
-    """Write a decision as one sentence: "wx: chosen, SR 94.9 % (n=412), fee 40.80; up: over single limit 5,000.00"."""
+def reason_text(decision: Decision, *, costs: bool = True) -> str:
+    """Write a decision as one sentence: "wx: chosen, SR 94.9 % (n=412), fee 40.80; up: over single limit 5,000.00".
+
+    Without `costs` it says nothing of fees.
+    """
     if not decision.candidates:
         return "no account of the tenant can take this order"
     parts = [
-        f"{candidate.channel_id}: {_candidate_text(candidate, decision, place == decision.chosen_index)}"
+        f"{candidate.channel_id}: {_candidate_text(candidate, decision, place == decision.chosen_index, costs)}"
         for place, candidate in enumerate(decision.candidates)
     ]
     failed = f"; rules that failed: {', '.join(decision.failed_rules)}" if decision.failed_rules else ""
     return "; ".join(parts) + failed
 
 
-def _candidate_text(candidate: Candidate, decision: Decision, chosen: bool) -> str:
+def _candidate_text(candidate: Candidate, decision: Decision, chosen: bool, costs: bool) -> str:
     eliminated = candidate.eliminated_by
     if not eliminated:
-        fee = decimal_text(Money(candidate.fee_minor, decision.currency_code))
+        fee = f", fee {decimal_text(Money(candidate.fee_minor, decision.currency_code))}" if costs else ""
         rule = f", {_rule_text(candidate.rule_id)}" if candidate.rule_id else ""
         how = f"chosen ({decision.approach}), " if chosen else ""
-        return f"{how}SR {100 * candidate.success_rate:.1f} % (n={candidate.sample_count}), fee {fee}{rule}"
+        return f"{how}SR {100 * candidate.success_rate:.1f} % (n={candidate.sample_count}){fee}{rule}"
     if eliminated == Elimination.RULE_DENIED:
         return f"denied by {_rule_text(candidate.rule_id)}"
     if eliminated == Elimination.RULE_LIMIT:

@@ -14,7 +14,7 @@ from domain.refusals import Kind, Refusal, Refused, Violation, invalid
 from protos.paydesk.v1 import channels_pb2, channels_pb2_grpc, common_pb2
 from servers import channel_setup, commands, pages, translate, windows
 from servers.desk import DeskView
-from servers.identity import caller
+from servers.identity import caller, sees_costs
 from storage import callbacks as callback_store
 from storage import channels as store
 from storage import windows as window_store
@@ -56,7 +56,7 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
             response.channels.add(
                 channel_id=row.channel_id, display_name=channel.display_name, kind=channel.kind,
                 methods=[value for method in sorted(account.methods) if (value := translate.METHOD_VALUES.get(method))],
-                account_id=row.account_id, fee_bps=account.fee_bps,
+                account_id=row.account_id, fee_bps=account.fee_bps if sees_costs() else 0,
                 max_amount=common_pb2.Money(
                     amount_minor=account.max_amount_minor, currency_code=account.currency_code
                 ),

@@ -74,6 +74,11 @@ def reaches(institution_id: str, product_code: str) -> bool:
     return scope == EVERYWHERE or permissions.admits(scope, institution_id, product_code)
 
 
+def sees_costs() -> bool:
+    """Tell whether whoever makes the call may see what contracts with channels cost: a tenant's own people, not its partners."""
+    return not _caller.get().roles.isdisjoint(_SEE_COSTS)
+
+
 def check_reach(institution_id: str, product_code: str) -> None:
     """Raise Refused unless the caller may make something of this institution and product."""
     if not reaches(institution_id, product_code):
@@ -106,6 +111,7 @@ _SANDBOX = frozenset({"LOADTEST"})
 _STAFF = _READ - {"PARTNER_API"}
 _ORGANISE = frozenset({"TENANT_ADMIN", "FINANCE_MAKER"})
 _CONFIGURE = _ORGANISE | {"CHANNEL_ADMIN"}
+_SEE_COSTS = _STAFF | _CONFIGURE
 
 RULES: dict[str, frozenset[str]] = {
     "/paydesk.v1.Payments/CreatePayment": _PAY,

@@ -20,7 +20,7 @@ from protos.paydesk.v1 import routing_pb2, routing_pb2_grpc
 from servers import commands, pages, rule_sets, translate
 from servers.desk import DeskView
 from servers.gateway import Gateway
-from servers.identity import caller, check_reach, reaches
+from servers.identity import caller, check_reach, reaches, sees_costs
 from storage import payments as store
 from storage import rule_sets as rule_store
 from storage.database import Database
@@ -287,13 +287,14 @@ def _replayed(comparison: Comparison, until_ms: int, *, done: bool) -> routing_p
 
 
 def decision_message(decision: Decision) -> routing_pb2.RoutingDecision:
-    """Write a decision for the wire."""
+    """Write a decision for the wire; what it would cost only for those who may see that."""
+    costs = sees_costs()
     chosen = decision.candidates[decision.chosen_index] if decision.chosen_index >= 0 else None
     message = routing_pb2.RoutingDecision(
         chosen_channel_id=chosen.channel_id if chosen else "",
         chosen_account_id=chosen.account_id if chosen else "",
         approach=f"APPROACH_{decision.approach}",
-        reason_text=reason_text(decision),
+        reason_text=reason_text(decision, costs=costs),
         snapshot_version=decision.snapshot_version,
         snapshot_age_ms=min(decision.snapshot_age_ms, 2**31 - 1),
     )
@@ -301,9 +302,10 @@ def decision_message(decision: Decision) -> routing_pb2.RoutingDecision:
     for item in decision.candidates:
         written = add(
             channel_id=item.channel_id, account_id=item.account_id, success_rate=item.success_rate, score=item.score,
-            fee_minor=item.fee_minor, expected_value_minor=item.expected_value_minor, state=item.state,
-            propensity=item.propensity,
+            state=item.state, propensity=item.propensity,
         )  # fmt: skip
+        if costs:
+            written.fee_minor, written.expected_value_minor = item.fee_minor, item.expected_value_minor
         if item.eliminated_by:
             written.eliminated_by = item.eliminated_by
         if item.rule_id:

@@ -341,6 +341,8 @@ def test_reason_reads_well() -> None:
         "wx: chosen (SCORE), SR 94.9 % (n=412), fee 40.80; ali: OPEN since 10:40:00 (5 faults in a row); "
         "up: over single limit 5,000.00"
     )
+    without = reason_text(route(accounts, (snapshot("wx", success_rate=0.949), ill), facts), costs=False)
+    assert without == text.replace(", fee 40.80", "")
 
 
 def test_a_table_travels() -> None:
