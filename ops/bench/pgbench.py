@@ -1,9 +1,11 @@
 """pgbench with the equivalent SQL: the statements of `storage.payments`, one payment at a time, prepared, two commits."""
 
+import contextlib
 import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
@@ -59,8 +61,9 @@ def _one(prepare: str, values: list[str]) -> str:
     return " ".join(text.replace("':'", "chr(58)").split())
 
 
-def run(url: str, *, clients: int, seconds: int) -> float:
-    """Run pgbench on a database of its own beside `url`'s; return payments per second."""
+@contextlib.contextmanager
+def opened(url: str) -> Iterator[str]:
+    """Make a database for pgbench beside `url`'s, for as long as a block lasts; yields its URL."""
     admin = database.make_engine(url, pool_size=1)
     with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("DROP DATABASE IF EXISTS paydesk_pgbench")
@@ -69,14 +72,16 @@ def run(url: str, *, clients: int, seconds: int) -> float:
     engine = database.make_engine(own.render_as_string(hide_password=False), pool_size=1)
     migrate.upgrade(engine)
     engine.dispose()
-    rate = _pgbench(own.render_as_string(hide_password=False), clients=clients, seconds=seconds)
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("DROP DATABASE paydesk_pgbench WITH (FORCE)")
-    admin.dispose()
-    return rate
+    try:
+        yield own.render_as_string(hide_password=False)
+    finally:
+        with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("DROP DATABASE paydesk_pgbench WITH (FORCE)")
+        admin.dispose()
 
 
-def _pgbench(url: str, *, clients: int, seconds: int) -> float:
+def run(url: str, *, clients: int, seconds: int) -> float:
+    """Run pgbench on its database; return payments per second."""
     parts = make_url(url)
     host = parts.query.get("host", parts.host)
     environment = {
