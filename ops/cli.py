@@ -415,11 +415,12 @@ def take_backup(
     public_key: Annotated[str, typer.Option("--to", envvar="PAYDESK_BACKUP_KEY", help="What `db backup-key` printed: age1….")],
 ) -> None:
     """Write a copy of the whole database, encrypted, while everything runs."""
+    from rich.console import Console
     from rich.progress import Progress
 
     from ops import backup, running
 
-    with running.database_url(_settings()) as url, Progress(console=_console(), transient=True) as progress:
+    with running.database_url(_settings()) as url, Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("copying", total=None)
         size = backup.take(url, file, public_key=public_key, heard=lambda count: progress.advance(task, count))
     print(f"{file}: {size / 1e6:,.1f} MB")
@@ -431,6 +432,7 @@ def restore_backup(
     key: Annotated[Path, typer.Option(help="File with the secret half of its key.", exists=True, dir_okay=False)],
 ) -> None:
     """Make a backup the embedded database of a data directory that has none. It is checked before it is put in place."""
+    from rich.console import Console
     from rich.progress import Progress
 
     from ops import backup
@@ -439,7 +441,7 @@ def restore_backup(
     if settings.database_url:
         raise CannotStart("PAYDESK_DATABASE_URL names another server: only the embedded database is restored here")
     directory = settings.data_dir.expanduser().resolve()
-    with Progress(console=_console(), transient=True) as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("restoring", total=file.stat().st_size)
         backup.restore(file, directory, key_file=key, heard=lambda count: progress.advance(task, count))
     missing = [name for name in ("keys.pepper", "master.key") if not (directory / name).exists()]
