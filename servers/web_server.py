@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import Sequence
 
 import uvicorn
@@ -26,6 +27,9 @@ PING_TIMEOUT_S = 2.0
 CONCURRENCY_MAX = 1_000
 # Those beyond that many hear at least that there is too much to do; more would take the files that we need ourselves.
 CONNECTIONS_MAX = 2_000
+# A thread that comes back from the database waits so long for a loop that is busy with a flood; the usual 5 ms were waited
+# for up to four times per callback. Six turns each among 1,000 pieces of garbage a second: p99 34 to 56 ms, and 35 to 107.
+SWITCH_S = 0.0005
 # How often the server brings the date of its answers up to date.
 TICK_S = 1.0
 
@@ -100,6 +104,7 @@ async def serve(
     )
     server.config.load()
     memory.settle()
+    sys.setswitchinterval(SWITCH_S)
     loop = asyncio.get_running_loop()
     background = [
         loop.create_task(desk.follow()),
