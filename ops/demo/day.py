@@ -73,7 +73,7 @@ def plan(orders: Sequence[Order], *, seed: int, speed: float) -> Day:
     )
     chooser = _Chooser(orders, seed)
     wallets = [order for order in orders if _fits_wallets(order)]
-    doubles = chooser.take((o for o in wallets if not o.method), min(20, max(1, len(orders) // 100)))
+    doubles = chooser.take((o for o in wallets if not o.method), min(20, max(1, len(orders) // 25)))
     closers = chooser.take((o for o in wallets if o.method in WALLETS), max(1, len(orders) // 100))
     return Day(
         tuple(moments), length_s, doubles, closers,

@@ -42,8 +42,7 @@ def test_a_small_day_holds(tmp_path: Path) -> None:
     assert sum(row["routed"] for row in facts["channels"]) >= ORDERS
     # The channel that died left payers in doubt, and every doubt ended.
     assert facts["doubt"]["payments"] == sum(row["count"] for row in facts["doubt"]["ends"]) > 0
-    # Which of the two it is in so small a day hangs on who was quicker, payer or channel.
-    assert facts["refunds"] and {row["cause"] for row in facts["refunds"]} <= {"DUPLICATE", "PAID_AFTER_CLOSE"}
+    assert {row["cause"] for row in facts["refunds"]} >= {"DUPLICATE"}
     assert {row["state"] for row in facts["refunds"]} == {"SUCCEEDED"}
     assert sum(row["count"] for row in facts["callbacks"]) > ORDERS / 4
     assert notices["accepted"] == notices["events"] > ORDERS * 0.8
