@@ -40,10 +40,14 @@ class _Metered:
 
 def make_key(path: Path) -> str:
     """Make a key, and return its public half; the secret half is in a file that only its owner may read. Raise Mistake."""
-    if path.exists():
-        raise Mistake(f"{path} is there already: a key that has been used once is needed for as long as its backups are")
     identity = pyrage.x25519.Identity.generate()
-    private_files.made_once(path, f"# public: {identity.to_public()}\n{identity}\n".encode)
+    content = f"# public: {identity.to_public()}\n{identity}\n".encode()
+    try:
+        kept = private_files.made_once(path, lambda: content)
+    except OSError as error:
+        raise Mistake(f"{path} can't be written: {error.strerror}") from error
+    if kept != content:
+        raise Mistake(f"{path} is there already: a key that has been used once is needed for as long as its backups are")
     return str(identity.to_public())
 
 
@@ -70,11 +74,15 @@ def take(url: str, target: Path, *, public_key: str, heard: Callable[[int], None
             out.flush()
             os.fsync(out.fileno())
         draft.rename(target)
+        private_files.sync_directory(target.parent)
     except FileExistsError as error:
         raise Mistake(f"{draft} is there already: another backup is being written, or died; remove it then") from error
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise Mistake(f"{target} can't be written: {error.strerror}") from error
+    except pyrage.EncryptError as error:  # whatever befell the file or the server while bytes went through it
+        draft.unlink(missing_ok=True)
+        raise Mistake(f"{target} can't be written: {error}") from error
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -132,25 +140,30 @@ def _identity(key_file: Path) -> pyrage.x25519.Identity:
 
 
 def _unpack(source: Path, stage: Path, identity: pyrage.x25519.Identity, heard: Callable[[int], None]) -> None:
-    """Decrypt and unpack side by side: neither the whole backup nor its plain copy is ever held."""
-    failures: list[Exception] = []
+    """Decrypt and unpack side by side: neither the whole backup nor its plain copy is ever held. Raise Mistake."""
+    problems: list[Exception] = []
     out_handle, in_handle = os.pipe()
 
     def decrypt() -> None:
         try:
-            with source.open("rb") as encrypted, os.fdopen(in_handle, "wb") as plain:
+            with os.fdopen(in_handle, "wb") as plain, source.open("rb") as encrypted:
                 pyrage.decrypt_io(_Metered(encrypted, heard), plain, [identity])
         except (pyrage.DecryptError, OSError) as error:
-            failures.append(error)
+            problems.append(error)
 
     stage.mkdir(mode=0o700)
     decrypting = threading.Thread(target=decrypt, name="decrypting")
     decrypting.start()
-    try:
-        with os.fdopen(out_handle, "rb") as plain, tarfile.open(fileobj=plain, mode="r|gz") as archive:
-            archive.extractall(stage, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        failures.append(error)
+    with os.fdopen(out_handle, "rb") as plain:
+        try:
+            with tarfile.open(fileobj=plain, mode="r|gz") as archive:
+                archive.extractall(stage, filter="data")
+        except (tarfile.TarError, EOFError, OSError) as error:
+            problems.append(error)
+        else:
+            while plain.read(CHUNK_BYTES):  # an archive ends before its file does, and only the last byte proves them all
+                pass
     decrypting.join()
-    if failures:
-        raise Mistake(f"{source} is not restored: it is damaged, or not for this key ({failures[0]})") from failures[0]
+    if problems:
+        told = "; ".join(map(str, problems))
+        raise Mistake(f"{source} is not restored: it is damaged, not for this key, or there is no room for it ({told})")

@@ -43,7 +43,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 keys_app = typer.Typer(help="API keys: who may call, as which tenant, with which roles.", no_args_is_help=True)
-db_app = typer.Typer(help="The database: upgrade it, look at it.", no_args_is_help=True)
+db_app = typer.Typer(help="The database: upgrade it, look at it, back it up.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(db_app, name="db")
 app.add_typer(approvals_commands.app, name="approvals")
@@ -445,7 +445,8 @@ def restore_backup(
         task = progress.add_task("restoring", total=file.stat().st_size)
         backup.restore(file, directory, key_file=key, heard=lambda count: progress.advance(task, count))
     missing = [name for name in ("keys.pepper", "master.key") if not (directory / name).exists()]
-    print(f"{file} is the database of {directory} now. `paydesk check` looks through it.")
+    print(f"{file} is the database of {directory} now. `paydesk check` looks through it, and starts nothing.")
+    print("What was paid since is not in it, and it must not be served beside the original: see docs/operating.md.")
     if missing:
         print(f"Put {' and '.join(missing)} of the old data directory there before you start it.")
 

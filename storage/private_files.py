@@ -16,14 +16,14 @@ def made_once(path: Path, make: Callable[[], bytes]) -> bytes:
             pass
         finally:
             draft.unlink()
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     return path.read_bytes()
 
 
 def replace(path: Path, content: bytes) -> None:
     """Write a file anew: whoever reads it, or dies here, finds the old or the new one."""
     _draft(path, content).replace(path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _draft(path: Path, content: bytes) -> Path:
@@ -35,7 +35,8 @@ def _draft(path: Path, content: bytes) -> Path:
     return draft
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Have what files are in a directory, and their names, on the disk."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

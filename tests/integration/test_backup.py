@@ -1,7 +1,12 @@
 """A backup is whole and sealed, or it is none; and what is restored is what was there."""
 
+import errno
+import io
+import os
+import tarfile
 from pathlib import Path
 
+import pyrage
 import pytest
 from filelock import FileLock
 
@@ -92,9 +97,48 @@ def test_what_is_damaged_is_not_restored_and_leaves_nothing(taken: Path, tmp_pat
         key = tmp_path / "key"
         backup.make_key(key)
     (tmp_path / "b").write_bytes(content)
-    with pytest.raises(Mistake, match="damaged, or not for this key"):
+    with pytest.raises(Mistake, match="is damaged, not for this key, or there is no room for it"):
         backup.restore(tmp_path / "b", tmp_path / "new", key_file=key, heard=nothing)
     assert [path.name for path in (tmp_path / "new").iterdir()] in ([], ["paydesk.lock"])
+
+
+def sealed(folder: Path, content: bytes) -> Path:
+    public_key = backup.make_key(folder / "key")
+    path = folder / "b"
+    path.write_bytes(pyrage.encrypt(content, [pyrage.x25519.Recipient.from_str(public_key)]))
+    return path
+
+
+@pytest.mark.parametrize("kept_bytes", [None, -1, -100_000])
+def test_the_last_byte_proves_them_all(tmp_path: Path, kept_bytes: int | None) -> None:
+    """An archive ends before its file does, and whoever reads no further believes what nobody has signed."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as writing:
+        writing.addfile(tarfile.TarInfo("note"), io.BytesIO(b""))
+    path = sealed(tmp_path, archive.getvalue() + os.urandom(300_000))
+    path.write_bytes(path.read_bytes()[:kept_bytes])
+    identity = backup._identity(tmp_path / "key")
+    if kept_bytes is None:
+        backup._unpack(path, tmp_path / "stage", identity, nothing)
+        assert [each.name for each in (tmp_path / "stage").iterdir()] == ["note"]
+    else:
+        with pytest.raises(Mistake, match="is damaged"):
+            backup._unpack(path, tmp_path / "stage", identity, nothing)
+
+
+def test_what_cannot_be_written_is_said_and_leaves_nothing(taken: Path, tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="can't be written"):
+        backup.make_key(tmp_path / "none" / "key")
+    public_key = backup.make_key(tmp_path / "key")
+    with pytest.raises(Mistake, match="can't be written"):
+        backup.take("postgresql+psycopg2://x@/x", tmp_path / "none" / "b", public_key=public_key, heard=nothing)
+
+    def full(_count: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(Mistake, match="No space left"):
+        backup.take("postgresql+psycopg2://x@/x", tmp_path / "b", public_key=public_key, heard=full)
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
 @pytest.mark.parametrize("content", [b"", b"AGE-SECRET-KEY-1", b"\xff"])
