@@ -401,9 +401,9 @@ class CallbackRefused(Exception):
 
 
 class Notice(NamedTuple):
-    """A verified callback: its unique id at the channel, and the evidence in it.
+    """A verified callback: its unique id at the channel, the evidence in it, and the channel's own word on which that rests.
 
-    `word` is what the channel said where nobody knows what that means (UNKNOWN_WORD).
+    People are told of the word where nobody knows what it means (UNKNOWN_WORD).
     """
 
     notify_id: str

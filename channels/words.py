@@ -14,7 +14,9 @@ def note(channel_id: str, word: object) -> None:
     log.error("channel_spoke_unknown", channel_id=channel_id, word=str(word)[:WORD_LENGTH_MAX])
 
 
-def strange(answer: Answer, channel_id: str, word: object) -> Answer:
-    """Write down the unknown word that an answer rests on, and return the answer with it, so that people are told."""
+def seen(answer: Answer, channel_id: str, word: object) -> Answer:
+    """Return an answer that rests on a word; where that is an unknown one, write it down and add it, so that people are told."""
+    if answer.reason != "UNKNOWN_WORD":
+        return answer
     note(channel_id, word)
     return answer._replace(word=str(word)[:WORD_LENGTH_MAX])

@@ -44,10 +44,9 @@ SUSPECTS_MAX = 10_000
 # Callbacks that name new certificates cause so few downloads, whatever a forger names.
 CERTIFICATES_PAUSE_S = 60.0
 BATCH_MAX = 100
-# A batch costs two transactions and a call, however few are in it. Among a flood, real callbacks are heard sooner by waiting
+# A batch costs two statements and a call, however few are in it. Among a flood, real callbacks are heard sooner by waiting
 # for company: with 100 a second, p99 was 44 to 63 ms, and 69 to 108 ms when each went alone and took the cores from the rest.
 REST_S = 0.02
-PING_TIMEOUT_S = 2.0
 
 
 class _Reply(NamedTuple):
@@ -159,10 +158,12 @@ class CallbackIngress:
                 self._ask_for_certificates(channel_id)
             self._security.labels(refused.reason).inc()
             self._results.labels(channel_id, refused.reason).inc()
-            self._pass_on(channel_id, word=refused.word)
+            if refused.word:
+                self._note_word(channel_id, refused.word)
             return _refused(reader, refused.reason, 401 if "SIGN" in refused.reason else 400)
         self._suspects.clear(scope["client"])
-        self._pass_on(channel_id, word=notice.word)
+        if notice.evidence.reason == "UNKNOWN_WORD":
+            self._note_word(channel_id, notice.word)
         return await self._take(channel_id, reader, _Item(channel_id, notice, body))
 
     async def _take(self, channel_id: str, reader: CallbackReader, item: _Item) -> _Reply:
@@ -193,17 +194,10 @@ class CallbackIngress:
             log.warning("connector_not_asked", error=repr(error)[:200])  # it looks at its start, and twice a day
 
     async def start(self) -> None:
-        """Be ready for the first callback: to load what reads a channel's takes longer than a loop has.
-
-        The first ones would wait a tenth of a second for connections too, to the database and to the routers.
-        """
+        """Be ready for the first callback: what reads a channel's takes longer to load than a loop has, and so do connections."""
         await self._make_readers(self._desk.desk)
-        with contextlib.suppress(PeerLost, DatabaseUnavailable):  # whoever is away is reached when he is needed
-            routers = [self._directory.peer(f"router/{shard}") for shard in range(self._directory.router_count)]
-            await asyncio.gather(
-                *(self._database.ask(store.known, []) for _ in range(self._database.size)),
-                *(router.call("ping", timeout_s=PING_TIMEOUT_S) for router in routers),
-            )
+        with contextlib.suppress(DatabaseUnavailable):  # it is asked again when it is needed
+            await asyncio.gather(*(self._database.ask(store.known, []) for _ in range(self._database.size)))
 
     async def _reader(self, channel_id: str) -> CallbackReader | None:
         if self._readers_version != self._desk.desk.version:
@@ -255,11 +249,10 @@ class CallbackIngress:
             self._delay.observe(delay_ms / 1000)
             self._directory.callback_mailbox(item.channel_id).tell(CallbackHeard(delay_ms))
 
-    def _pass_on(self, channel_id: str, *, word: str) -> None:
+    def _note_word(self, channel_id: str, word: str) -> None:
         """Write a word of no manual down, and let the connector see that people hear of it."""
-        if word:
-            words.note(channel_id, word)
-            self._directory.callback_mailbox(channel_id).tell(CallbackHeard(word=word))
+        words.note(channel_id, word)
+        self._directory.callback_mailbox(channel_id).tell(CallbackHeard(word=word[: words.WORD_LENGTH_MAX]))
 
 
 def _readers_of(desk: Desk) -> dict[str, CallbackReader]:

@@ -109,8 +109,7 @@ class TemplateChannel:
             log.error("answer_malformed", channel_id=self._config.channel_id)
             return Answer(number, Outcome.MAYBE, "MALFORMED", Fault.CHANNEL)
         answer = mapping.answer_of(number, item, moves_money=moves_money)
-        is_known = answer.reason != "UNKNOWN_WORD"
-        return answer if is_known else words.strange(answer, self._config.channel_id, item.get("result"))
+        return words.seen(answer, self._config.channel_id, item.get("result"))
 
 
 class TemplateCallbacks:
@@ -138,8 +137,7 @@ class TemplateCallbacks:
             raise CallbackRefused("MALFORMED") from error
         if item.get("merchant") != merchant:
             raise CallbackRefused("SIGNATURE_INVALID")
-        evidence = mapping.evidence_of(item, now_ms=now_ms)
-        return Notice(notice_id, evidence, str(item.get("result")) if evidence.reason == "UNKNOWN_WORD" else "")
+        return Notice(notice_id, mapping.evidence_of(item, now_ms=now_ms), str(item.get("result")))
 
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what the channel takes as "heard"."""

@@ -358,7 +358,7 @@ class AlipayChannel:
             return mapping.refused(number, inner, moves_money=moves_money) or read(inner)
         except mapping.UnknownWord as unknown:
             answer = Answer(number, Outcome.MAYBE, "UNKNOWN_WORD", Fault.CHANNEL)
-            return words.strange(answer, self._config.channel_id, unknown.word)
+            return words.seen(answer, self._config.channel_id, unknown.word)
         except (ValueError, KeyError, TypeError):
             log.error("answer_malformed", channel_id=self._config.channel_id, method=call.method)
             return Answer(number, Outcome.MAYBE, "MALFORMED", Fault.CHANNEL)

@@ -191,9 +191,7 @@ class Iso20022Channel:
         if status is None:
             return Answer(number, Outcome.ACCEPTED, "TAKEN")
         answer = mapping.answer_of(number, status, merchant_no=account.merchant_no, is_debit=is_debit)
-        if answer.reason != "UNKNOWN_WORD":
-            return answer
-        return words.strange(answer, self._config.channel_id, f"{status.code}/{status.reason}")
+        return words.seen(answer, self._config.channel_id, f"{status.code}/{status.reason}")
 
     async def _bill(self, request: BillRequest) -> Bill:
         account = self._config.accounts.get(request.merchant_no)

@@ -191,8 +191,7 @@ class SandboxChannel:
             answer = mapping.answer_of(item, moves_money=call.moves_money)
             if answer.outcome is Outcome.REJECTED and not definite:
                 answer = mapping.answer_of(item, moves_money=False)
-            is_known = answer.reason != "UNKNOWN_WORD"
-            return answer if is_known else words.strange(answer, self._config.channel_id, item.get("word"))
+            return words.seen(answer, self._config.channel_id, item.get("word"))
         if not signature and "transport" in item:
             return mapping.transport_answer(item)
         return Answer(item["number"], Outcome.MAYBE, "SIGNATURE_INVALID", Fault.CHANNEL)
@@ -235,8 +234,7 @@ class SandboxCallbacks:
             raise CallbackRefused("MALFORMED") from error
         if item["merchant_no"] != signer:
             raise CallbackRefused("SIGNATURE_INVALID")
-        evidence = mapping.evidence_of(item, now_ms=now_ms)
-        return Notice(item["notify_id"], evidence, str(item.get("word")) if evidence.reason == "UNKNOWN_WORD" else "")
+        return Notice(item["notify_id"], mapping.evidence_of(item, now_ms=now_ms), str(item.get("word")))
 
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what the sandbox takes as "heard"."""

@@ -387,9 +387,7 @@ class UnionPayChannel:
         return lambda text: signing.encrypt(text, key)
 
     def _noted(self, answer: Answer, said: Fields) -> Answer:
-        if answer.reason != "UNKNOWN_WORD":
-            return answer
-        return words.strange(answer, self._config.channel_id, mapping.word_of(said))
+        return words.seen(answer, self._config.channel_id, mapping.word_of(said))
 
 
 def _verified(merchant: Merchant, body: bytes, now_ms: int) -> Fields | None:
@@ -434,7 +432,7 @@ class UnionPayCallbacks:
         # trade must not be taken for a copy, whatever it says differently.
         trade = said.get("queryId") or said["orderId"]
         parts = (trade, *(said.get(name, "") for name in ("txnType", "respCode", "txnAmt", "merId")))
-        return Notice("-".join(parts), evidence, mapping.word_of(said) if evidence.reason == "UNKNOWN_WORD" else "")
+        return Notice("-".join(parts), evidence, mapping.word_of(said))
 
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what UnionPay takes as "heard": any answer with status 200."""

@@ -53,7 +53,7 @@ class WechatpayCallbacks:
             raise CallbackRefused("MALFORMED") from error
         if evidence is None:
             raise CallbackRefused("MALFORMED", word=str(item.get("event_type", "")))
-        return Notice(notify_id, evidence, mapping.word_of(opened) if evidence.reason == "UNKNOWN_WORD" else "")
+        return Notice(notify_id, evidence, mapping.word_of(opened))
 
     def acknowledgement(self) -> tuple[str, bytes]:
         """Return what the platform takes as "heard"."""

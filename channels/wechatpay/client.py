@@ -528,9 +528,7 @@ class WechatpayChannel:
 
     def _seen(self, answer: Answer, item: Json) -> Answer:
         """Let an unknown word be seen."""
-        if answer.reason != "UNKNOWN_WORD":
-            return answer
-        return words.strange(answer, self._config.channel_id, mapping.word_of(item))
+        return words.seen(answer, self._config.channel_id, mapping.word_of(item))
 
 
 def _json(**fields: str) -> str:

@@ -24,7 +24,9 @@ class Reader:
             raise CallbackRefused("MALFORMED", word="PURPLE")
         if not body.startswith(b"good") or headers["host"] != "paydesk":
             raise CallbackRefused("SIGNATURE_INVALID")
-        return Notice(body.decode()[:20], Evidence("n1", Source.CALLBACK, Outcome.DONE), "RED" if body == b"good red" else "")
+        if body == b"good red":
+            return Notice("red", Evidence("n1", Source.CALLBACK, Outcome.MAYBE, "UNKNOWN_WORD"), "RED")
+        return Notice(body.decode()[:20], Evidence("n1", Source.CALLBACK, Outcome.DONE), "PAID")
 
     def acknowledgement(self) -> tuple[str, bytes]:
         return "text/plain", b"ok"
