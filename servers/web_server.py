@@ -80,7 +80,8 @@ async def serve(
         return [name for name, silent in zip(actors, answers, strict=True) if silent]
 
     ingress = CallbackIngress(desk=desk, directory=directory, database=database, registry=registry)
-    await ingress.start()
+    # Whoever pings all actors has a way to them: the first callbacks would wait for one.
+    await asyncio.gather(ingress.start(), silent_actors())
     app = application(ingress=ingress, database=database, silent_actors=silent_actors)
     server = _Server(
         uvicorn.Config(

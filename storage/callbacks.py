@@ -88,7 +88,9 @@ def known(connection: Connection, callbacks: Sequence[Received]) -> list[Known]:
 
 def keep(connection: Connection, callbacks: Sequence[tuple[Received, str]]) -> None:
     """Keep callbacks and what became of them, APPLIED or PARKED, in one statement; what was applied once stays so."""
-    newest = {(callback.channel_id, callback.notify_id): (callback, state) for callback, state in callbacks}
+    # Of two with one number in a batch the one that was applied counts, as it does of two that come one after the other.
+    applied_last = sorted(callbacks, key=lambda each: each[1] == "APPLIED")
+    rows = {(callback.channel_id, callback.notify_id): (callback, state) for callback, state in applied_last}.values()
     connection.exec_driver_sql(
         """INSERT INTO callbacks AS c (channel_id, notify_id, attempt_no, state, raw)
            SELECT channel_id, notify_id, attempt_no, state, decode(raw, 'hex')
@@ -97,10 +99,10 @@ def keep(connection: Connection, callbacks: Sequence[tuple[Received, str]]) -> N
            ORDER BY channel_id, notify_id
            ON CONFLICT (channel_id, notify_id) DO UPDATE SET state = EXCLUDED.state WHERE c.state <> 'APPLIED'""",
         (
-            text_array([callback.channel_id for callback, _ in newest.values()]),
-            text_array([callback.notify_id for callback, _ in newest.values()]),
-            text_array([callback.attempt_no for callback, _ in newest.values()]),
-            text_array([state for _, state in newest.values()]),
-            text_array([callback.raw.hex() for callback, _ in newest.values()]),
+            text_array([callback.channel_id for callback, _ in rows]),
+            text_array([callback.notify_id for callback, _ in rows]),
+            text_array([callback.attempt_no for callback, _ in rows]),
+            text_array([state for _, state in rows]),
+            text_array([callback.raw.hex() for callback, _ in rows]),
         ),
     )

@@ -23,7 +23,7 @@ from servers.web import application
 from storage import callbacks as store
 from storage import credentials
 from storage import gauges as gauges_store
-from storage.database import Database
+from storage.database import Database, DatabaseUnavailable
 from tests.contract.benches import number
 from tests.contract.rigs import MERCHANTS, PAYEES, Rig, rigged
 from tests.unit.sandbox_kit import Heard
@@ -208,6 +208,27 @@ async def test_what_belongs_to_a_payment_is_applied_and_the_rest_is_kept_until_s
         ingress.actors.is_away = True
         await ingress.database.run(lambda connection: connection.exec_driver_sql("TRUNCATE callbacks"))
         assert await ingress.take(kind, letters["payment"]) == (503, AGAIN[kind].replace(b"{}", b"NOT_TAKEN"))
+
+
+async def test_who_dies_before_a_callback_is_kept_has_acknowledged_nothing(
+    emptied_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rigged("unionpay", tmp_path) as rig, opened(emptied_database_url, rig) as ingress:
+        letter = (await everything(rig))["payment"]
+        await ingress.database.run(_attempt, number("n1"), "unionpay", rig.merchant_no)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "keep", _cut)
+            assert (await ingress.take("unionpay", letter))[0] == 503
+        assert (len(ingress.actors.applied), await ingress.rows()) == (1, [])
+        assert (await ingress.take("unionpay", letter))[0] == 200  # it comes again
+        assert ingress.actors.applied[0].evidence._replace(time_ms=0) == ingress.actors.applied[1].evidence._replace(time_ms=0)
+        assert [(state, raw) for _, state, raw in await ingress.rows()] == [("APPLIED", letter.body)]
+        assert (await ingress.take("unionpay", letter))[0] == 200
+        assert len(ingress.actors.applied) == 2, "what is kept is asked about no more"
+
+
+def _cut(*_: object) -> None:
+    raise DatabaseUnavailable("the connection was cut")
 
 
 @pytest.mark.parametrize("kind", CALLING)
