@@ -54,7 +54,7 @@ class Mailbox(Generic[M, R]):
 
     At most `lanes` batches are under way at once, none larger than `batch_max`; at most `depth_max` messages wait.
     If `send` raises, every message of its batch gets that exception. One that is not `paced` never waits for company; in
-    one that rests, `rest_s` lie between two batches at least.
+    one that rests, `rest_s` lie between two batches unless there is a whole one.
     """
 
     def __init__(

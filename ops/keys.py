@@ -20,7 +20,6 @@ from storage.database import make_engine, transact
 T = TypeVar("T")
 
 
-
 def add(
     url: str, settings: Settings, *, tenant: str, principal: str, roles: Sequence[str], expire_ms: int = 0
 ) -> tuple[str, str]:

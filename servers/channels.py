@@ -49,14 +49,14 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
         limit, after = pages.size(request.page_size), pages.key_of(request.page_token)
         accounts = [a for a in self._desk.accounts_of(caller().tenant_id) if a.account_id > after]
         accounts = sorted(accounts, key=lambda account: account.account_id)[: limit + 1]
-        response = channels_pb2.ListChannelsResponse()
+        response, costs = channels_pb2.ListChannelsResponse(), sees_costs()
         for row in accounts[:limit]:
             account, channel = account_of(row), self._desk.desk.channels[row.channel_id]
             snapshot = await self._snapshot(row.channel_id)
             response.channels.add(
                 channel_id=row.channel_id, display_name=channel.display_name, kind=channel.kind,
                 methods=[value for method in sorted(account.methods) if (value := translate.METHOD_VALUES.get(method))],
-                account_id=row.account_id, fee_bps=account.fee_bps if sees_costs() else 0,
+                account_id=row.account_id, fee_bps=account.fee_bps if costs else 0,
                 max_amount=common_pb2.Money(
                     amount_minor=account.max_amount_minor, currency_code=account.currency_code
                 ),
@@ -285,10 +285,10 @@ class ChannelsService(channels_pb2_grpc.ChannelsServicer):
 def _place(page_token: str) -> tuple[int, str]:
     """Return the time and place that a page token of parked callbacks names. Raise Refused for one that is not of theirs."""
     key = pages.key_of(page_token)
-    receive_us, _, place = key.partition(" ")
     if not key:
         return callback_store.NEWEST
-    if not (receive_us.isascii() and receive_us.isdecimal() and len(receive_us) < len(str(callback_store.NEWEST[0]))):
+    receive_us, _, place = key.partition(" ")
+    if not place or not receive_us.isascii() or not receive_us.isdecimal() or int(receive_us) > callback_store.NEWEST[0]:
         raise Refused(invalid(Violation("page_token", "is not a token of this list")))
     return int(receive_us), place
 

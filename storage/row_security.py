@@ -25,7 +25,7 @@ READ_ONLY = frozenset({"audit_sealed"})
 # Views that look with the rights of whoever looks, and so from behind the wall too.
 VIEWS = frozenset({"expiries"})
 # Views of a closed table, which show a tenant its own rows by their own condition.
-WINDOWS = frozenset({"parked_callbacks"})
+OPENINGS = frozenset({"parked_callbacks"})
 # What the edge has no business with as a tenant; it is not shown at all.
 CLOSED = frozenset({"alembic_version", "callbacks", "peer_certificates", "process_meters"})
 
@@ -53,7 +53,7 @@ def build(connection: Connection) -> None:
     if not _usable(connection):
         return
     query(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {ROLE}")
-    for view in sorted(VIEWS | WINDOWS):
+    for view in sorted(VIEWS | OPENINGS):
         query(f"GRANT SELECT ON {view} TO {ROLE}")
     append_only = _append_only(connection)
     for table, condition in sorted(conditions(connection).items()):
